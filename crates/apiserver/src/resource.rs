@@ -1,0 +1,454 @@
+//! What a kind is to the API server: one object-safe trait.
+//!
+//! The HTTP layer walks a registry of these and never names a kind. A built-in kind is one file in
+//! `resources`; a CustomResourceDefinition yields the same trait object. Objects are JSON values in
+//! the *storage version*'s form unless a parameter says otherwise.
+//!
+//! The order of a create: decode (strict, by [`Resource::schema`]) → convert to the storage
+//! version → [`Resource::default`] → server-set metadata → [`Resource::prepare_create`] →
+//! mutating admission → `default` again → [`Resource::validate_create`] → validating admission →
+//! [`Resource::hook`] → store. An update is the same with the old object beside it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use api::Value;
+use api::field::ErrorList;
+use api::names::GroupResource;
+use api::status::{ApiError, ApiResult};
+use async_trait::async_trait;
+use auth::UserInfo;
+use base::clock::Timestamp;
+use serde::Serialize;
+
+/// Whether objects live in a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In a namespace.
+    Namespaced,
+    /// In the cluster.
+    Cluster,
+}
+
+/// A kind's identity: what discovery says and where objects are stored.
+#[derive(Debug, Clone)]
+pub struct ResourceInfo {
+    /// The API group; empty for the core group.
+    pub group: Cow<'static, str>,
+    /// The served versions, the preferred one first.
+    pub versions: Vec<VersionInfo>,
+    /// The version that objects are stored in.
+    pub storage_version: Cow<'static, str>,
+    /// `pods`.
+    pub plural: Cow<'static, str>,
+    /// `pod`.
+    pub singular: Cow<'static, str>,
+    /// `Pod`.
+    pub kind: Cow<'static, str>,
+    /// `PodList`.
+    pub list_kind: Cow<'static, str>,
+    /// `po`.
+    pub short_names: Vec<Cow<'static, str>>,
+    /// `all`.
+    pub categories: Vec<Cow<'static, str>>,
+    /// Whether objects live in a namespace.
+    pub scope: Scope,
+    /// The verbs that discovery lists: `create,delete,deletecollection,get,list,patch,update,watch`
+    /// or fewer.
+    pub verbs: Vec<Cow<'static, str>>,
+    /// The prefix of the keys, as upstream has it: `/registry/pods`, `/registry/services/specs`.
+    /// A key is `PREFIX/NAMESPACE/NAME` or `PREFIX/NAME`.
+    pub key_prefix: Cow<'static, str>,
+    /// The hash that discovery shows; empty when nothing is stored.
+    pub storage_version_hash: Cow<'static, str>,
+}
+
+/// One served version of a kind.
+#[derive(Debug, Clone)]
+pub struct VersionInfo {
+    /// `v1`.
+    pub name: Cow<'static, str>,
+    /// What to warn callers with, when the version is deprecated.
+    pub deprecation_warning: Option<Cow<'static, str>>,
+    /// Whether discovery lists the version (removed versions that are still converted may not be).
+    pub listed: bool,
+}
+
+impl ResourceInfo {
+    /// The group and resource, as errors and authorization name it.
+    #[must_use]
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource::new(&self.group, &self.plural)
+    }
+
+    /// Whether the kind knows a verb.
+    #[must_use]
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|known| known == verb)
+    }
+}
+
+/// What a strategy may know of the request that it prepares an object for.
+#[derive(Debug)]
+pub struct WriteContext<'a> {
+    /// Who asks.
+    pub user: &'a UserInfo,
+    /// The present moment, from the injected clock.
+    pub now: Timestamp,
+    /// The namespace of the request; empty for cluster-scoped objects.
+    pub namespace: &'a str,
+    /// `None` for the object itself, `status` and the like for a subresource.
+    pub subresource: Option<&'a str>,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+}
+
+/// How a deletion goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// The object goes at once (finalizers permitting).
+    Immediate,
+    /// The object stays, marked, for this many seconds, until its keeper deletes it with 0.
+    Graceful {
+        /// `deletionGracePeriodSeconds`.
+        seconds: i64,
+    },
+    /// The object stays, marked, until its keeper removes the finalizers in its spec (Namespace).
+    /// [`Resource::prepare_deletion`] has changed the object.
+    Finalized,
+}
+
+/// `propagationPolicy` when the caller gave none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DefaultPropagation {
+    /// Dependents go afterwards.
+    #[default]
+    Background,
+    /// Dependents are kept (ReplicationController, Job by `batch/v1`'s old default).
+    Orphan,
+}
+
+/// A column of the server-side table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Column {
+    /// The heading, `Ready`.
+    pub name: Cow<'static, str>,
+    /// `string`, `integer`, `number`, `boolean`, `date`.
+    #[serde(rename = "type")]
+    pub kind: Cow<'static, str>,
+    /// `name` for the column that clients take the name from, else empty.
+    pub format: Cow<'static, str>,
+    /// What `kubectl` does not show.
+    pub description: Cow<'static, str>,
+    /// 0 always, 1 with `-o wide`.
+    pub priority: i32,
+}
+
+/// A row of the server-side table.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Row {
+    /// One cell a column: string, number, boolean or null.
+    pub cells: Vec<Value>,
+    /// Row conditions (`Completed` for pods that ended), as `TableRowCondition` values.
+    pub conditions: Vec<Value>,
+}
+
+/// A subresource, as discovery lists it and the HTTP layer dispatches it.
+#[derive(Clone)]
+pub struct Subresource {
+    /// `status`, `scale`, `binding`, `log` …
+    pub name: Cow<'static, str>,
+    /// The group, version and kind of its body where it is not the parent's: `autoscaling/v1 Scale`.
+    pub kind: Option<(Cow<'static, str>, Cow<'static, str>, Cow<'static, str>)>,
+    /// The verbs that discovery lists.
+    pub verbs: Vec<Cow<'static, str>>,
+    /// Who does it.
+    pub behaviour: SubresourceBehaviour,
+}
+
+/// Who does a subresource's work.
+#[derive(Clone)]
+pub enum SubresourceBehaviour {
+    /// The object itself, written through [`Resource::prepare_update`] and
+    /// [`Resource::validate_update`] with `subresource` set (`status`, `ephemeralcontainers`,
+    /// `resize`, `approval`, `finalize`).
+    View,
+    /// The scale subresource, by these paths into the object.
+    Scale(ScalePaths),
+    /// Anything else: binding, eviction, token, log, exec, proxy.
+    Custom(Arc<dyn SubresourceHandler>),
+}
+
+/// Where a scale finds its numbers.
+#[derive(Debug, Clone)]
+pub struct ScalePaths {
+    /// `["spec", "replicas"]`.
+    pub spec_replicas: Vec<Cow<'static, str>>,
+    /// `["status", "replicas"]`.
+    pub status_replicas: Vec<Cow<'static, str>>,
+    /// The path of a `LabelSelector`, or of a selector in string form; empty for none.
+    pub selector: Vec<Cow<'static, str>>,
+}
+
+/// A request to a custom subresource. Streaming ones (`log`, `exec`, `proxy`) take the HTTP request
+/// as it is and answer an HTTP response.
+pub struct SubresourceRequest {
+    /// Who asks.
+    pub user: UserInfo,
+    /// The verb of authorization: `create`, `get`, `update` …
+    pub verb: &'static str,
+    /// Namespace, name of the parent object.
+    pub namespace: String,
+    /// Name of the parent object.
+    pub name: String,
+    /// What follows the subresource in the path (`proxy/…`), without its slash.
+    pub rest: String,
+    /// `dryRun=All` was given.
+    pub dry_run: bool,
+    /// The HTTP request, its body unread unless `body` holds it.
+    pub http: axum::extract::Request,
+}
+
+/// A subresource with a life of its own.
+#[async_trait]
+pub trait SubresourceHandler: Send + Sync {
+    /// Whether the handler reads the HTTP body itself and authorization is all that the HTTP layer
+    /// does before (exec, attach, port-forward, proxy, log).
+    fn is_connect(&self) -> bool {
+        false
+    }
+
+    /// Does it. For handlers that are not connecting, the answer is an object (200, or 201 for
+    /// `create`), encoded as the client accepts; connecting ones return [`SubresourceAnswer::Http`].
+    async fn handle(
+        &self,
+        api: &dyn ObjectApi,
+        request: SubresourceRequest,
+    ) -> ApiResult<SubresourceAnswer>;
+}
+
+/// The answer of a custom subresource.
+pub enum SubresourceAnswer {
+    /// An object to encode, with its HTTP status.
+    Object(u16, Value),
+    /// A whole HTTP response.
+    Http(axum::response::Response),
+}
+
+/// What a kind does around the store: take an address, give it back when the write fails.
+#[async_trait]
+pub trait WriteHook: Send + Sync {
+    /// Called after validation and before the store. `new` is `None` for a deletion, `old` for a
+    /// creation. May change `new`. With `dry_run`, takes nothing for good.
+    async fn begin(
+        &self,
+        api: &dyn ObjectApi,
+        new: Option<&mut Value>,
+        old: Option<&Value>,
+        dry_run: bool,
+    ) -> ApiResult<Box<dyn PendingHook>>;
+}
+
+/// What a hook has taken and may have to give back.
+#[async_trait]
+pub trait PendingHook: Send {
+    /// The write is stored.
+    async fn commit(self: Box<Self>);
+    /// The write failed.
+    async fn rollback(self: Box<Self>);
+}
+
+/// Reading and writing objects inside the server: as the server itself, without authentication,
+/// authorization and admission, but with strategies, validation, hooks and the store's rules.
+#[async_trait]
+pub trait ObjectApi: Send + Sync {
+    /// One object, 404 when it does not exist. `resource` as in `pods` or `deployments.apps`'
+    /// group and plural; `namespace` empty for cluster-scoped objects.
+    async fn get(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> ApiResult<Arc<Value>>;
+
+    /// All objects of a resource in a namespace, or everywhere when it is empty.
+    async fn list(&self, resource: &GroupResource, namespace: &str) -> ApiResult<Vec<Arc<Value>>>;
+
+    /// Creates an object; answers what was stored.
+    async fn create(
+        &self,
+        resource: &GroupResource,
+        object: Value,
+        dry_run: bool,
+    ) -> ApiResult<Value>;
+
+    /// Updates an object (or a subresource of it) at the resource version that it carries.
+    async fn update(
+        &self,
+        resource: &GroupResource,
+        subresource: Option<&str>,
+        object: Value,
+        dry_run: bool,
+    ) -> ApiResult<Value>;
+
+    /// Reads, changes and writes back until no other writer came between. `change` may be called
+    /// several times and fails the whole with its error.
+    async fn modify(
+        &self,
+        resource: &GroupResource,
+        subresource: Option<&str>,
+        namespace: &str,
+        name: &str,
+        dry_run: bool,
+        change: &(dyn for<'v> Fn(&'v mut Value) -> ApiResult<()> + Send + Sync),
+    ) -> ApiResult<Value>;
+
+    /// Deletes an object with `DeleteOptions` (as JSON; `{}` for none).
+    async fn delete(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+        options: &Value,
+        dry_run: bool,
+    ) -> ApiResult<Value>;
+}
+
+/// A kind.
+pub trait Resource: Send + Sync + 'static {
+    /// Names, versions, verbs, where it is stored.
+    fn info(&self) -> &ResourceInfo;
+
+    /// Its subresources.
+    fn subresources(&self) -> Vec<Subresource> {
+        Vec::new()
+    }
+
+    /// The schema's definition name (`io.k8s.api.core.v1.Pod`) for a version, by which bodies are
+    /// decoded strictly, merged and described. `None`: everything is taken as it is.
+    fn schema(&self, version: &str) -> Option<&str>;
+
+    /// Turns an object into another of the kind's versions.
+    ///
+    /// # Errors
+    /// 400 when the object cannot be said in that version.
+    fn convert(&self, object: Value, to_version: &str) -> ApiResult<Value> {
+        let mut object = object;
+        let info = self.info();
+        object["apiVersion"] = api::names::join_api_version(&info.group, to_version).into();
+        Ok(object)
+    }
+
+    /// Fills in what the caller left out (stage D and G of the defaults table).
+    fn default(&self, object: &mut Value);
+
+    /// Clears and sets what a creator may not decide: status, generation 1, and the kind's own.
+    fn prepare_create(&self, ctx: &WriteContext<'_>, object: &mut Value);
+
+    /// Keeps what an updater may not change: status on the main resource, spec on `status`;
+    /// raises `metadata.generation` when the spec changed.
+    fn prepare_update(&self, ctx: &WriteContext<'_>, object: &mut Value, old: &Value);
+
+    /// What is wrong with a new object. Metadata has been checked already.
+    fn validate_create(&self, ctx: &WriteContext<'_>, object: &Value) -> ErrorList;
+
+    /// What is wrong with a change.
+    fn validate_update(&self, ctx: &WriteContext<'_>, object: &Value, old: &Value) -> ErrorList;
+
+    /// How names are checked: upstream's rule for `metadata.name`, as messages. Default: DNS
+    /// subdomain (RFC 1123). `prefix` is true for a `generateName`.
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String>;
+
+    /// Warnings that a writer gets in `Warning` headers.
+    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How an object is deleted; may change it (Namespace's phase). `grace` is what the caller
+    /// asked for.
+    fn prepare_deletion(
+        &self,
+        _ctx: &WriteContext<'_>,
+        _object: &mut Value,
+        _grace: Option<i64>,
+    ) -> Deletion {
+        Deletion::Immediate
+    }
+
+    /// What becomes of dependents when the caller does not say.
+    fn default_propagation(&self) -> DefaultPropagation {
+        DefaultPropagation::Background
+    }
+
+    /// Whether updates without a resource version are allowed.
+    fn allows_unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// Whether a PUT of an object that does not exist creates it (Lease, Event and some others).
+    fn allows_create_on_update(&self) -> bool {
+        false
+    }
+
+    /// The fields that field selectors know besides `metadata.name` and `metadata.namespace`.
+    fn selectable_fields(&self) -> &[&'static str] {
+        &[]
+    }
+
+    /// The value of a selectable field.
+    fn field<'a>(&self, object: &'a Value, name: &str) -> Cow<'a, str> {
+        let path: Vec<_> = name.split('.').collect();
+        match api::object::at(object, &path) {
+            Some(Value::String(text)) => Cow::Borrowed(text),
+            Some(other) => Cow::Owned(other.to_string()),
+            None => Cow::Borrowed(""),
+        }
+    }
+
+    /// The columns of the table.
+    fn columns(&self) -> &[Column];
+
+    /// The row of an object.
+    fn row(&self, object: &Value, now: Timestamp) -> Row;
+
+    /// What happens around the store.
+    fn hook(&self) -> Option<Arc<dyn WriteHook>> {
+        None
+    }
+
+    /// Writes that need not wait for the disk (Leases and Events).
+    fn is_relaxed(&self) -> bool {
+        false
+    }
+
+    /// How long an object lives after its last write (Events).
+    fn ttl(&self) -> Option<std::time::Duration> {
+        None
+    }
+
+    /// For a virtual kind (TokenReview, SubjectAccessReview, ComponentStatus): who answers instead
+    /// of the store.
+    fn virtual_handler(&self) -> Option<Arc<dyn VirtualResource>> {
+        None
+    }
+}
+
+/// A kind that is computed, not stored.
+#[async_trait]
+pub trait VirtualResource: Send + Sync {
+    /// Answers `create` (reviews).
+    async fn create(
+        &self,
+        _api: &dyn ObjectApi,
+        _user: &UserInfo,
+        _namespace: &str,
+        _object: Value,
+    ) -> ApiResult<Value> {
+        Err(ApiError::no_such_path())
+    }
+
+    /// Answers `list` and `get` (component statuses).
+    async fn list(&self, _api: &dyn ObjectApi, _namespace: &str) -> ApiResult<Vec<Value>> {
+        Err(ApiError::no_such_path())
+    }
+}

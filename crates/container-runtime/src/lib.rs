@@ -1,0 +1,1 @@
+//! The CRI traits and their conformance suite.

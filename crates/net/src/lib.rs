@@ -1,0 +1,1 @@
+//! Netlink: links, routes, namespaces, nftables.

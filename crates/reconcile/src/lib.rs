@@ -1,0 +1,1 @@
+//! The type-erased reconcile engine, shared caches, work queues, leader election.

@@ -1,0 +1,1 @@
+//! An API server in process, in-memory doubles, seeded faults.
