@@ -4,6 +4,9 @@
 //! one module, one function from facts to a [`Decision`].
 
 mod attributes;
+pub mod bootstrap;
+pub mod rbac;
+pub mod token;
 mod user;
 
 pub use attributes::{Attributes, Decision, NonResource, ResourceAttributes, Target};
