@@ -205,9 +205,18 @@ pub struct SubresourceRequest {
     pub rest: String,
     /// `dryRun=All` was given.
     pub dry_run: bool,
-    /// The HTTP request, its body unread unless `body` holds it.
-    pub http: axum::extract::Request,
+    /// The body, decoded to JSON by its kind's schema; `None` for a connecting handler, and for a
+    /// request without one.
+    pub body: Option<Value>,
+    /// The HTTP request; for a connecting handler with its body unread.
+    pub http: HttpRequest,
 }
+
+/// An HTTP request as the server got it.
+pub type HttpRequest = axum::extract::Request;
+
+/// An HTTP response as the server sends it.
+pub type HttpResponse = axum::response::Response;
 
 /// A subresource with a life of its own.
 #[async_trait]
@@ -232,7 +241,7 @@ pub enum SubresourceAnswer {
     /// An object to encode, with its HTTP status.
     Object(u16, Value),
     /// A whole HTTP response.
-    Http(axum::response::Response),
+    Http(HttpResponse),
 }
 
 /// What a kind does around the store: take an address, give it back when the write fails.
