@@ -262,9 +262,9 @@ pub trait WriteHook: Send + Sync {
 #[async_trait]
 pub trait PendingHook: Send {
     /// The write is stored.
-    async fn commit(self: Box<Self>);
+    async fn commit(self: Box<Self>, api: &dyn ObjectApi);
     /// The write failed.
-    async fn rollback(self: Box<Self>);
+    async fn rollback(self: Box<Self>, api: &dyn ObjectApi);
 }
 
 /// Reading and writing objects inside the server: as the server itself, without authentication,
