@@ -12,4 +12,7 @@ pub use serde_json::Value;
 pub mod field;
 pub mod names;
 pub mod object;
+pub mod schema;
 pub mod status;
+pub mod typed;
+pub mod validate;
