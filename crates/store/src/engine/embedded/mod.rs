@@ -1,0 +1,261 @@
+//! The embedded engine: everything in memory, made durable by a log.
+//!
+//! Readers and watchers only ever see [`index`]; they never wait for the disk. Writers are decided
+//! by [`stage`] in the order in which they come, and become visible after they are as durable as
+//! they asked for. [`memory`] is the same without the log.
+//!
+//! What each file does: `index` versions and history · `stage` decides writes · `core` what is
+//! shared · `watch` replay and mailboxes · `keeper` time.
+
+mod core;
+mod index;
+mod keeper;
+mod prefix;
+mod stage;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base::clock::SharedClock;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use self::core::{Core, Limits};
+use self::index::{Index, Retention};
+use self::stage::{Batch, Decision};
+use crate::{
+    KeyValue, Page, Range, Revision, Stats, Store, StoreError, StoreResult, WatchStream, Write,
+    Written,
+};
+
+/// The revision of a store to which nothing was written: clients take 0 for "any".
+const FIRST_REVISION: Revision = 1;
+
+/// How much of the past a store keeps, and how far a watcher may fall behind.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// Changes are kept this long, so that clients can resume a watch or a paged list.
+    pub history_age: Duration,
+    /// But not more than this many bytes of superseded values.
+    pub history_bytes_max: usize,
+    /// A watcher with this many changes waiting is cut off.
+    pub watch_buffer: usize,
+    /// Watches learn this often that others' keys changed.
+    pub progress_every: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            history_age: Duration::from_secs(300),
+            history_bytes_max: 128 << 20,
+            watch_buffer: 16_384,
+            progress_every: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Tuning {
+    fn limits(self) -> Limits {
+        Limits {
+            retention: Retention { age: self.history_age, bytes_max: self.history_bytes_max },
+            mailbox: self.watch_buffer.max(1),
+            progress_every: self.progress_every,
+        }
+    }
+}
+
+/// A store in memory, without files: `embedded` for tests. Works under tokio's paused clock.
+#[must_use]
+pub fn memory() -> Arc<EmbeddedStore> {
+    memory_with(Tuning::default())
+}
+
+/// [`memory`] with other limits.
+#[must_use]
+pub fn memory_with(tuning: Tuning) -> Arc<EmbeddedStore> {
+    let limits = tuning.limits();
+    let index = Index::new(FIRST_REVISION, limits.retention);
+    let core = Core::new(index, limits, base::clock::system());
+    Arc::new_cyclic(|this| EmbeddedStore {
+        this: this.clone(),
+        core,
+        commit: Commit::Memory(Mutex::new(())),
+        keeping: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
+    })
+}
+
+/// How changes become durable.
+#[derive(Debug)]
+enum Commit {
+    /// Not at all; one writer at a time.
+    Memory(Mutex<()>),
+}
+
+/// The embedded store.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    this: std::sync::Weak<Self>,
+    core: Arc<Core>,
+    commit: Commit,
+    keeping: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl EmbeddedStore {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn open_or_err(&self) -> StoreResult<()> {
+        if self.is_closed() { Err(closed()) } else { Ok(()) }
+    }
+
+    /// Starts the keeper with the first call that comes from inside a runtime.
+    fn ensure_keeper(&self) {
+        if self.keeping.load(Ordering::Relaxed) || self.keeping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tokio::spawn(keeper::run(self.core.clone(), self.this.clone()));
+    }
+
+    fn commit_in_memory(&self, write: &Write, one_at_a_time: &Mutex<()>) -> StoreResult<Written> {
+        let _turn = one_at_a_time.lock();
+        let now = Instant::now();
+        let expiry = write.ttl.map(|ttl| self.core.expiry(ttl, now));
+        let mut batch = Batch::default();
+        let decision = {
+            let index = self.core.index.read();
+            batch.decide(&index, write, index.revision() + 1, expiry)
+        };
+        match decision {
+            Decision::Refused(error) => Err(error),
+            Decision::Nothing(written) => Ok(written),
+            Decision::Change(_) => {
+                let events = self.core.publish(batch.changes, now);
+                let event = events.first().expect("one change makes one event");
+                Ok(Written { revision: event.revision, previous: event.previous.clone() })
+            }
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("it was closed".into())
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn get(&self, key: &str) -> StoreResult<(Option<KeyValue>, Revision)> {
+        self.open_or_err()?;
+        let index = self.core.index.read();
+        Ok((index.get(key), index.revision()))
+    }
+
+    async fn range(&self, range: Range) -> StoreResult<Page> {
+        self.open_or_err()?;
+        self.core.range(&range)
+    }
+
+    async fn write(&self, write: Write) -> StoreResult<Written> {
+        self.open_or_err()?;
+        self.ensure_keeper();
+        match &self.commit {
+            Commit::Memory(turn) => self.commit_in_memory(&write, turn),
+        }
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> StoreResult<WatchStream> {
+        self.open_or_err()?;
+        self.ensure_keeper();
+        Ok(watch::Watch::start(self.core.clone(), prefix, after)?.boxed())
+    }
+
+    async fn progress(&self, prefix: &str) -> StoreResult<Revision> {
+        self.open_or_err()?;
+        Ok(self.core.progress(Some(prefix)))
+    }
+
+    async fn revision(&self) -> StoreResult<Revision> {
+        self.open_or_err()?;
+        Ok(self.core.index.read().revision())
+    }
+
+    async fn compact(&self, before: Revision) -> StoreResult<()> {
+        self.open_or_err()?;
+        self.core.index.write().compact(before)
+    }
+
+    async fn snapshot(&self) -> StoreResult<(Revision, BoxStream<'static, StoreResult<KeyValue>>)> {
+        self.open_or_err()?;
+        // Taken whole: keys and values are shared, and compaction cannot overtake a slow reader.
+        let page = self.core.range(&Range::default())?;
+        Ok((page.revision, futures::stream::iter(page.items.into_iter().map(Ok)).boxed()))
+    }
+
+    async fn stats(&self) -> StoreResult<Stats> {
+        Ok(self.core.stats())
+    }
+
+    async fn close(&self) -> StoreResult<()> {
+        self.closed.store(true, Ordering::Release);
+        self.core.keeper.notify_one();
+        self.core.end_watches(&closed());
+        Ok(())
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+        self.core.keeper.notify_one();
+        self.core.end_watches(&closed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Durability, Expect, WatchItem};
+
+    fn put(key: &str, value: &'static str, expect: Expect) -> Write {
+        Write {
+            key: key.into(),
+            value: Some(value.into()),
+            expect,
+            durability: Durability::Synced,
+            ttl: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_expires_and_forgets_under_a_paused_clock() {
+        let store = memory();
+        let mut watch = store.watch("/e/", 0).await.unwrap();
+        assert_eq!(watch.next().await.unwrap().unwrap(), WatchItem::Progress(1));
+        let started = Instant::now();
+        let ttl = Some(Duration::from_secs(3600));
+        let mut write = put("/e/a", "1", Expect::Absent);
+        write.ttl = ttl;
+        assert_eq!(store.write(write).await.unwrap().revision, 2);
+        let mut deleted = None;
+        while deleted.is_none() {
+            if let WatchItem::Events(events) = watch.next().await.unwrap().unwrap() {
+                deleted = events.into_iter().find(|event| event.value.is_none());
+            }
+        }
+        assert_eq!(deleted.unwrap().revision, 3);
+        assert_eq!(started.elapsed(), Duration::from_secs(3600));
+        let old = store.range(Range { at: Some(1), ..Range::default() }).await;
+        assert!(matches!(old, Err(StoreError::Compacted { requested: 1, oldest: 2 })), "{old:?}");
+        tokio::time::sleep(Duration::from_secs(301)).await;
+        let stats = store.stats().await.unwrap();
+        assert_eq!((stats.history_events, stats.oldest, stats.keys), (0, 3, 0));
+    }
+}
