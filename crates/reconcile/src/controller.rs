@@ -64,6 +64,12 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Its name, as metrics, logs and switches write it.
     fn name(&self) -> &'static str;
 
+    /// The name under which it tells Events; upstream's differ from the controllers' names here
+    /// and there.
+    fn component(&self) -> &'static str {
+        self.name()
+    }
+
     /// How many keys are worked on at a time.
     fn workers(&self) -> usize {
         5
@@ -148,8 +154,13 @@ impl Engine {
         let name = reconciler.name();
         let queue = Queue::new(name);
         let writer = Writer::new(client, "kube-controller-manager");
-        let recorder =
-            Recorder::start(writer.clone(), name, "", self.clock.clone(), drain.clone());
+        let recorder = Recorder::start(
+            writer.clone(),
+            reconciler.component(),
+            "",
+            self.clock.clone(),
+            drain.clone(),
+        );
         let ctx = Ctx {
             writer,
             clock: self.clock.clone(),

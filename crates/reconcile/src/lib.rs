@@ -31,14 +31,28 @@
 //! ```
 
 pub mod cache;
+pub mod controller;
+mod correlate;
+pub mod election;
+pub mod expectations;
 pub mod failure;
 pub mod hub;
 pub mod key;
+pub mod metrics;
+pub mod queue;
+pub mod recorder;
 mod reflector;
 pub mod typed;
+pub mod writer;
 
 pub use cache::{Change, Object, Progress, SharedCache};
+pub use controller::{Action, Ctx, Engine, Error, Reconciler, Watches};
+pub use election::{Election, TermEnd};
+pub use expectations::Expectations;
 pub use failure::{Class, Failure, or_gone};
 pub use hub::{Caches, Scope};
 pub use key::Key;
+pub use queue::Queue;
+pub use recorder::Recorder;
 pub use typed::{Cache, Event};
+pub use writer::{Delete, Patch, Writer};

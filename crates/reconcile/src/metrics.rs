@@ -80,8 +80,18 @@ pub fn render() -> String {
         ("workqueue_adds_total", "counter", "name", |m| m.adds.load(Relaxed)),
         ("workqueue_retries_total", "counter", "name", |m| m.retries.load(Relaxed)),
         ("controller_runtime_reconcile_total", "counter", "controller", QueueMetrics::reconciles),
-        ("controller_runtime_reconcile_errors_total", "counter", "controller", QueueMetrics::errors),
-        ("controller_runtime_reconcile_panics_total", "counter", "controller", QueueMetrics::panics),
+        (
+            "controller_runtime_reconcile_errors_total",
+            "counter",
+            "controller",
+            QueueMetrics::errors,
+        ),
+        (
+            "controller_runtime_reconcile_panics_total",
+            "counter",
+            "controller",
+            QueueMetrics::panics,
+        ),
     ];
     let queues = QUEUES.lock();
     let mut text = String::new();
@@ -96,8 +106,10 @@ pub fn render() -> String {
     for (name, metrics) in &*queues {
         let micros = metrics.busy_micros.load(Relaxed);
         let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-        let _ok =
-            writeln!(text, "workqueue_work_duration_seconds_sum{{name=\"{name}\"}} {seconds}.{rest:06}");
+        let _ok = writeln!(
+            text,
+            "workqueue_work_duration_seconds_sum{{name=\"{name}\"}} {seconds}.{rest:06}"
+        );
     }
     text
 }
@@ -111,7 +123,13 @@ mod tests {
         let metrics = queue("render-test");
         metrics.reconciled(std::time::Duration::from_millis(1500), true);
         let text = render();
-        assert!(text.contains("controller_runtime_reconcile_errors_total{controller=\"render-test\"} 1\n"));
-        assert!(text.contains("workqueue_work_duration_seconds_sum{name=\"render-test\"} 1.500000\n"));
+        assert!(
+            text.contains(
+                "controller_runtime_reconcile_errors_total{controller=\"render-test\"} 1\n"
+            )
+        );
+        assert!(
+            text.contains("workqueue_work_duration_seconds_sum{name=\"render-test\"} 1.500000\n")
+        );
     }
 }
