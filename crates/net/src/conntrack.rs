@@ -1,0 +1,1 @@
+//! Connections that the kernel remembers, and how to make it forget some of them.
