@@ -1,0 +1,168 @@
+//! Amounts of resources: what pods ask for and nodes have.
+
+use std::collections::BTreeMap;
+
+use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+/// Amounts by resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// CPU, in thousandths of a core.
+    pub cpu_milli: i64,
+    /// Memory, in bytes.
+    pub memory_bytes: i64,
+    /// Local ephemeral storage, in bytes.
+    pub ephemeral_bytes: i64,
+    /// Everything else by name, `nvidia.com/gpu`, `hugepages-2Mi`.
+    pub extended: BTreeMap<String, i64>,
+}
+
+impl Resources {
+    /// The amounts of a `ResourceList`; quantities that cannot be read count as zero, since
+    /// validation has refused them before.
+    #[must_use]
+    pub fn from_list(list: Option<&BTreeMap<String, Quantity>>) -> Self {
+        let mut sum = Self::default();
+        for (name, amount) in list.into_iter().flatten() {
+            match name.as_str() {
+                "cpu" => sum.cpu_milli = parsed(amount).milli_value(),
+                "memory" => sum.memory_bytes = parsed(amount).value(),
+                "ephemeral-storage" => {
+                    sum.ephemeral_bytes = parsed(amount).value();
+                }
+                "pods" => {}
+                _ => {
+                    let value = parsed(amount).value();
+                    sum.extended.insert(name.clone(), value);
+                }
+            }
+        }
+        sum
+    }
+
+    /// Adds other amounts.
+    pub fn add(&mut self, other: &Self) {
+        self.cpu_milli += other.cpu_milli;
+        self.memory_bytes += other.memory_bytes;
+        self.ephemeral_bytes += other.ephemeral_bytes;
+        for (name, amount) in &other.extended {
+            *self.extended.entry(name.clone()).or_default() += amount;
+        }
+    }
+
+    /// Takes other amounts away.
+    pub fn subtract(&mut self, other: &Self) {
+        self.cpu_milli -= other.cpu_milli;
+        self.memory_bytes -= other.memory_bytes;
+        self.ephemeral_bytes -= other.ephemeral_bytes;
+        for (name, amount) in &other.extended {
+            *self.extended.entry(name.clone()).or_default() -= amount;
+        }
+    }
+
+    fn max(&mut self, other: &Self) {
+        self.cpu_milli = self.cpu_milli.max(other.cpu_milli);
+        self.memory_bytes = self.memory_bytes.max(other.memory_bytes);
+        self.ephemeral_bytes = self.ephemeral_bytes.max(other.ephemeral_bytes);
+        for (name, amount) in &other.extended {
+            let own = self.extended.entry(name.clone()).or_default();
+            *own = (*own).max(*amount);
+        }
+    }
+
+    /// What a pod asks for: the sum over its containers and sidecars, or the greatest init
+    /// container together with the sidecars before it, whichever is more; plus overhead.
+    /// (KEP-753, sidecar containers; component-helpers `resource.PodRequests`)
+    #[must_use]
+    pub fn requested_by(pod: &Pod) -> Self {
+        let Some(spec) = &pod.spec else { return Self::default() };
+        let mut total = Self::of_containers(spec);
+        if let Some(pod_level) = spec.resources.as_ref().and_then(|own| own.requests.as_ref()) {
+            let stated = Self::from_list(Some(pod_level));
+            if pod_level.contains_key("cpu") {
+                total.cpu_milli = stated.cpu_milli;
+            }
+            if pod_level.contains_key("memory") {
+                total.memory_bytes = stated.memory_bytes;
+            }
+        }
+        total.add(&Self::from_list(spec.overhead.as_ref()));
+        total
+    }
+
+    fn of_containers(spec: &PodSpec) -> Self {
+        let mut total = Self::default();
+        for container in &spec.containers {
+            total.add(&of_container(container));
+        }
+        let (mut sidecars, mut start) = (Self::default(), Self::default());
+        for container in spec.init_containers.iter().flatten() {
+            let own = of_container(container);
+            let mut then = sidecars.clone();
+            then.add(&own);
+            if container.restart_policy.as_deref() == Some("Always") {
+                sidecars.add(&own);
+            }
+            start.max(&then);
+        }
+        total.add(&sidecars);
+        total.max(&start);
+        total
+    }
+}
+
+/// A quantity; zero when it cannot be read, since validation has refused it before.
+pub(crate) fn parsed(amount: &Quantity) -> api::quantity::Quantity {
+    amount.0.parse().unwrap_or_else(|_| api::quantity::Quantity::from_int(0))
+}
+
+fn of_container(container: &Container) -> Resources {
+    Resources::from_list(container.resources.as_ref().and_then(|own| own.requests.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(spec: &str, cpu_milli: i64, memory_mib: i64) {
+        let pod: Pod = serde_json::from_str(&format!(r#"{{"spec":{spec}}}"#)).unwrap();
+        let got = Resources::requested_by(&pod);
+        assert_eq!((got.cpu_milli, got.memory_bytes >> 20), (cpu_milli, memory_mib), "{spec}");
+    }
+
+    #[test]
+    fn containers_add_up_and_init_containers_take_turns() {
+        let c = |cpu: &str, memory: &str, rest: &str| {
+            format!(
+                r#"{{"name":"c","resources":{{"requests":{{"cpu":"{cpu}","memory":"{memory}"}}}}{rest}}}"#
+            )
+        };
+        let sidecar = r#","restartPolicy":"Always""#;
+        check(
+            &format!(r#"{{"containers":[{},{}]}}"#, c("100m", "1Mi", ""), c("1", "2Mi", "")),
+            1100,
+            3,
+        );
+        check(
+            &format!(
+                r#"{{"containers":[{}],"initContainers":[{},{}]}}"#,
+                c("100m", "1Mi", ""),
+                c("2", "1Mi", ""),
+                c("1", "5Mi", "")
+            ),
+            2000,
+            5,
+        );
+        check(
+            &format!(
+                r#"{{"containers":[{}],"initContainers":[{},{}],"overhead":{{"cpu":"10m"}}}}"#,
+                c("100m", "1Mi", ""),
+                c("50m", "1Mi", sidecar),
+                c("120m", "1Mi", "")
+            ),
+            180,
+            2,
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! The scheduler at work: news in, bindings out.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use api::k8s_openapi::api::core::v1::{Node, Pod};
+use base::clock::SharedClock;
+use base::drain::Drain;
+use base::rng::SharedRng;
+use parking_lot::Mutex;
+use reconcile::{Caches, Event, Recorder, Writer};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use crate::binding;
+use crate::cluster::{Cluster, key_of};
+use crate::cycle::{Cycle, Unschedulable};
+use crate::framework::{ClusterEvent, PodInfo};
+use crate::queue::Queue;
+
+/// Bindings on their way at once.
+const BINDINGS_MAX: usize = 64;
+
+/// What the scheduler needs to know.
+pub struct SchedulerOptions {
+    /// The name that pods ask for, `default-scheduler`.
+    pub name: String,
+    /// Wall time.
+    pub clock: SharedClock,
+    /// Randomness, for ties.
+    pub rng: SharedRng,
+}
+
+struct Scheduler {
+    name: String,
+    state: Mutex<State>,
+    wake: Notify,
+    helps: HashMap<&'static str, &'static [ClusterEvent]>,
+}
+
+struct State {
+    cluster: Cluster,
+    queue: Queue,
+    cycle: Cycle,
+}
+
+/// Runs the scheduler under a client's identity until the drain fires.
+pub async fn run(options: SchedulerOptions, caches: Caches, client: kube::Client, drain: Drain) {
+    let writer = Writer::new(client, "kube-scheduler");
+    let recorder =
+        Recorder::start(writer.clone(), &options.name, "", options.clock.clone(), drain.clone());
+    let plugins = crate::plugins::all();
+    let helps = plugins.iter().map(|plugin| (plugin.name(), plugin.events())).collect();
+    let scheduler = Arc::new(Scheduler {
+        name: options.name,
+        state: Mutex::new(State {
+            cluster: Cluster::default(),
+            queue: Queue::default(),
+            cycle: Cycle::new(plugins, options.rng),
+        }),
+        wake: Notify::new(),
+        helps,
+    });
+    let (pods, nodes) = (caches.of::<Pod>(), caches.of::<Node>());
+    nodes.subscribe({
+        let scheduler = scheduler.clone();
+        move |event| scheduler.node_news(&event)
+    });
+    pods.subscribe({
+        let scheduler = scheduler.clone();
+        move |event| scheduler.pod_news(&event)
+    });
+    nodes.synced().await;
+    pods.synced().await;
+    let executor = Executor {
+        scheduler,
+        writer,
+        recorder,
+        clock: options.clock,
+        slots: Arc::new(Semaphore::new(BINDINGS_MAX)),
+    };
+    tokio::select! {
+        () = drain.cancelled() => {}
+        () = executor.run() => {}
+    }
+}
+
+impl Scheduler {
+    fn node_news(&self, event: &Event<Node>) {
+        let mut state = self.state.lock();
+        let events = match event {
+            Event::Added(node) | Event::Updated { new: node, .. } => {
+                state.cluster.node_set(node.clone())
+            }
+            Event::Deleted(node) => {
+                state.cluster.node_removed(node.metadata.name.as_deref().unwrap_or_default());
+                Vec::new()
+            }
+        };
+        self.moved(&mut state, events);
+    }
+
+    fn pod_news(&self, event: &Event<Pod>) {
+        let mut state = self.state.lock();
+        let pod = event.object();
+        let key = key_of(pod);
+        let spec = pod.spec.as_ref();
+        let has_node =
+            spec.and_then(|spec| spec.node_name.as_deref()).is_some_and(|name| !name.is_empty());
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let has_ended = matches!(phase, Some("Succeeded" | "Failed"));
+        let is_gone = matches!(event, Event::Deleted(_));
+        let moved = if has_node {
+            state.queue.remove(&key);
+            if is_gone || has_ended {
+                state.cluster.pod_removed(pod)
+            } else {
+                state.cluster.pod_bound(pod)
+            }
+        } else {
+            // A pod of the same name that was assumed before is another one, and gone.
+            let waits = !is_gone && !has_ended && self.is_mine(pod);
+            if waits {
+                state.queue.set(pod, Instant::now());
+            } else {
+                state.queue.remove(&key);
+            }
+            if is_gone && state.cluster.forget(&key) {
+                Some(ClusterEvent::PodDeleted)
+            } else {
+                None
+            }
+        };
+        self.moved(&mut state, moved);
+    }
+
+    /// Whether this scheduler is to find a node for a pod now: not for pods that are going, and not
+    /// while scheduling gates hold them back.
+    fn is_mine(&self, pod: &Pod) -> bool {
+        pod.metadata.deletion_timestamp.is_none()
+            && pod.spec.as_ref().is_some_and(|spec| {
+                spec.scheduler_name.as_deref().unwrap_or("default-scheduler") == self.name
+                    && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
+            })
+    }
+
+    fn moved(&self, state: &mut State, events: impl IntoIterator<Item = ClusterEvent>) {
+        for event in events {
+            state.queue.moved(
+                event,
+                &|plugins, event| self.may_help(plugins, event),
+                Instant::now(),
+            );
+        }
+        self.wake.notify_one();
+    }
+
+    fn may_help(&self, plugins: &BTreeSet<&'static str>, event: ClusterEvent) -> bool {
+        plugins
+            .iter()
+            .any(|plugin| self.helps.get(plugin).is_none_or(|events| events.contains(&event)))
+    }
+
+    /// Decides for the pod whose turn it is, and assumes the decision.
+    fn decide(&self) -> Option<(Arc<PodInfo>, Result<String, Unschedulable>)> {
+        let mut state = self.state.lock();
+        let State { cluster, queue, cycle } = &mut *state;
+        loop {
+            let pod = queue.pop(Instant::now())?;
+            if cluster.is_placed(&pod.key) {
+                // Its binding is on the way, or its namesake has not been seen to go.
+                queue.retry(&pod.key, Instant::now());
+                continue;
+            }
+            let decision = cycle.schedule(&pod, cluster.nodes());
+            match &decision {
+                Ok(node) => cluster.assume(&pod, node),
+                Err(refused) => {
+                    let helps = |plugins: &BTreeSet<&'static str>, event| {
+                        plugins.is_empty() || self.may_help(plugins, event)
+                    };
+                    let plugins = refused.plugins.clone();
+                    queue.unschedulable(&pod.key, plugins, &helps, Instant::now());
+                }
+            }
+            return Some((pod, decision));
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Executor {
+    scheduler: Arc<Scheduler>,
+    writer: Writer,
+    recorder: Recorder,
+    clock: SharedClock,
+    slots: Arc<Semaphore>,
+}
+
+impl Executor {
+    async fn run(&self) {
+        loop {
+            let woken = self.scheduler.wake.notified();
+            while let Some((pod, decision)) = self.scheduler.decide() {
+                let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
+                let executor = self.clone();
+                tokio::spawn(async move {
+                    let carried_out = executor.carry_out(&pod, decision);
+                    // A panic here was logged and counted; the next news brings the pod back.
+                    let _ = base::task::contain("scheduler binding", carried_out).await;
+                    drop(slot);
+                });
+            }
+            let deadline = self.scheduler.state.lock().queue.next_deadline();
+            match deadline {
+                Some(at) => {
+                    tokio::select! {
+                        () = woken => {}
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                }
+                None => woken.await,
+            }
+        }
+    }
+
+    async fn carry_out(&self, pod: &PodInfo, decision: Result<String, Unschedulable>) {
+        match decision {
+            Ok(node) => match binding::bind(&self.writer, pod, &node).await {
+                Ok(()) => self.recorder.normal(
+                    &*pod.pod,
+                    "Scheduled",
+                    format!("Successfully assigned {} to {node}", pod.key),
+                ),
+                Err(failure) => self.binding_failed(pod, &failure),
+            },
+            Err(refused) => self.refused(pod, &refused.to_string()).await,
+        }
+    }
+
+    fn binding_failed(&self, pod: &PodInfo, failure: &reconcile::Failure) {
+        let mut state = self.scheduler.state.lock();
+        let forgotten = state.cluster.forget(&pod.key);
+        if failure.is_not_found() {
+            // The pod went meanwhile; so does its turn.
+            state.queue.remove(&pod.key);
+        } else {
+            state.queue.retry(&pod.key, Instant::now());
+        }
+        self.scheduler.moved(&mut state, forgotten.then_some(ClusterEvent::PodDeleted));
+        drop(state);
+        if !failure.is_not_found() && !failure.is_conflict() {
+            let text = format!("binding rejected: {failure}");
+            self.recorder.warning(&*pod.pod, "FailedScheduling", text);
+        }
+    }
+
+    async fn refused(&self, pod: &PodInfo, message: &str) {
+        self.recorder.warning(&*pod.pod, "FailedScheduling", message);
+        if binding::is_told(&pod.pod, message) {
+            return;
+        }
+        let now = self.clock.now();
+        if let Err(failure) = binding::tell_unschedulable(&self.writer, pod, message, now).await
+            && !failure.is_not_found()
+            && !failure.is_conflict()
+        {
+            tracing::warn!(pod = pod.key, %failure, "cannot say why the pod has no node");
+        }
+    }
+}
