@@ -9,10 +9,16 @@
 pub use k8s_openapi;
 pub use serde_json::Value;
 
+pub mod decode;
+pub mod duration;
 pub mod field;
+pub mod intstr;
 pub mod names;
 pub mod object;
+pub mod quantity;
 pub mod schema;
+pub mod selector;
 pub mod status;
 pub mod typed;
 pub mod validate;
+pub mod yaml;
