@@ -272,6 +272,84 @@ impl Index {
         event
     }
 
+    /// Makes a change that is too old to be kept as history.
+    pub(super) fn apply_forgotten(&mut self, change: Change) {
+        self.revision = change.revision;
+        self.raise_floor(change.revision);
+        let version = Version {
+            modified: change.revision,
+            created: change.created,
+            value: change.value,
+            home: change.home,
+        };
+        self.replace(change.key, version, change.expiry);
+    }
+
+    /// Puts back a version that was written long ago, unless it is known already.
+    pub(super) fn restore(&mut self, key: Arc<str>, version: Version, expiry: Option<Expiry>) {
+        self.revision = self.revision.max(version.modified);
+        match self.keys.get_mut(&key) {
+            Some(chain) if chain.latest.modified > version.modified => {}
+            Some(chain) if chain.latest.modified == version.modified => {
+                chain.latest.home = version.home;
+            }
+            _ => self.replace(key, version, expiry),
+        }
+    }
+
+    fn replace(&mut self, key: Arc<str>, version: Version, expiry: Option<Expiry>) {
+        let (revision, size) = (version.modified, version.value.as_ref().map(Bytes::len));
+        let old = match version.value {
+            None => self.keys.remove(&key),
+            Some(_) => self.keys.insert(key.clone(), Chain { latest: version, older: Vec::new() }),
+        };
+        let previous = old.and_then(|chain| key_value(&key, &chain.latest));
+        self.account(&key, previous.as_ref(), size);
+        self.set_expiry(&key, previous.as_ref(), revision, expiry);
+    }
+
+    /// Goes on above every revision that may have been given.
+    pub(super) fn reopen(&mut self, last: Revision, reopened: Revision) {
+        self.revision = reopened;
+        if last + 1 < reopened {
+            self.gaps.push(Gap { last, reopened });
+        }
+    }
+
+    /// Values whose current version stands in an old segment, looking at a few keys a step.
+    /// Says after which key the next step goes on, or `None` when it has seen all.
+    pub(super) fn in_old_segments(
+        &self,
+        after: Option<&str>,
+        upto: u32,
+        (keys_max, bytes_max): (usize, usize),
+    ) -> (Vec<KeyValue>, Option<Arc<str>>) {
+        let lower = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        let range = self.keys.range::<str, _>((lower, Bound::Unbounded));
+        for (looked, (key, chain)) in range.enumerate() {
+            if chain.latest.home <= upto
+                && let Some(kv) = key_value(key, &chain.latest)
+            {
+                bytes += kv.value.len();
+                found.push(kv);
+            }
+            if looked + 1 >= keys_max || bytes >= bytes_max {
+                return (found, Some(key.clone()));
+            }
+        }
+        (found, None)
+    }
+
+    /// Notes that a key's current version stands in another segment now.
+    pub(super) fn rehome(&mut self, moved: &KeyValue, home: u32) {
+        if let Some(chain) = self.keys.get_mut(&moved.key)
+            && chain.latest.modified == moved.mod_revision
+        {
+            chain.latest.home = home;
+        }
+    }
+
     fn account(&mut self, key: &str, previous: Option<&KeyValue>, size: Option<usize>) {
         if let Some(previous) = previous {
             self.live_keys -= 1;
@@ -364,7 +442,8 @@ impl Index {
         }
     }
 
-    fn raise_floor(&mut self, floor: Revision) {
+    /// Says that history before this revision is not known.
+    pub(super) fn raise_floor(&mut self, floor: Revision) {
         self.floor = self.floor.max(floor);
         self.gaps.retain(|gap| gap.reopened > self.floor);
     }

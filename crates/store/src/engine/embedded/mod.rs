@@ -5,17 +5,20 @@
 //! they asked for. [`memory`] is the same without the log.
 //!
 //! What each file does: `index` versions and history · `stage` decides writes · `core` what is
-//! shared · `watch` replay and mailboxes · `keeper` time.
+//! shared · `watch` replay and mailboxes · `keeper` time · `log` the disk.
 
 mod core;
 mod index;
 mod keeper;
+mod log;
 mod prefix;
 mod stage;
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,10 +26,12 @@ use base::clock::SharedClock;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::core::{Core, Limits};
 use self::index::{Index, Retention};
+use self::log::{LogOptions, Queue, Submission};
 use self::stage::{Batch, Decision};
 use crate::{
     KeyValue, Page, Range, Revision, Stats, Store, StoreError, StoreResult, WatchStream, Write,
@@ -82,13 +87,60 @@ pub fn memory_with(tuning: Tuning) -> Arc<EmbeddedStore> {
     let limits = tuning.limits();
     let index = Index::new(FIRST_REVISION, limits.retention);
     let core = Core::new(index, limits, base::clock::system());
-    Arc::new_cyclic(|this| EmbeddedStore {
-        this: this.clone(),
-        core,
-        commit: Commit::Memory(Mutex::new(())),
-        keeping: AtomicBool::new(false),
-        closed: AtomicBool::new(false),
-    })
+    EmbeddedStore::new(core, Commit::Memory(Mutex::new(())))
+}
+
+/// Where and how an embedded store is kept.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// The data directory, made if it is not there. One process at a time.
+    pub dir: PathBuf,
+    /// Wall time, for what expires while the store is closed.
+    pub clock: SharedClock,
+    /// Whether relaxed writes wait for the disk too.
+    pub sync_all: bool,
+    /// The size of a log file; twice as much is kept in reserve for a full disk.
+    pub segment_bytes: u64,
+    /// How much of the past is kept.
+    pub tuning: Tuning,
+}
+
+impl EmbeddedOptions {
+    /// The defaults for a directory.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            clock: base::clock::system(),
+            sync_all: false,
+            segment_bytes: 8 << 20,
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+/// Opens the store of a data directory: reads its log, or makes a new one. Blocks while it reads.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the directory cannot be written or another process uses it,
+/// [`StoreError::Corrupt`] when what was acknowledged cannot be read, [`StoreError::Full`] when
+/// there is no room to begin.
+pub fn open(options: EmbeddedOptions) -> StoreResult<Arc<EmbeddedStore>> {
+    let limits = options.tuning.limits();
+    let log_options = LogOptions {
+        segment_bytes: options.segment_bytes.max(64 << 10),
+        sync_all: options.sync_all,
+        retention: limits.retention,
+    };
+    let (index, log) = log::open(&options.dir, log_options, options.clock.clone())?;
+    let expiring = index.expiring() > 0;
+    let core = Core::new(index, limits, options.clock);
+    let (queue, thread) = log.spawn(core.clone())?;
+    let store = EmbeddedStore::new(core, Commit::Log(queue, Mutex::new(Some(thread))));
+    if expiring && tokio::runtime::Handle::try_current().is_ok() {
+        store.ensure_keeper();
+    }
+    Ok(store)
 }
 
 /// How changes become durable.
@@ -96,6 +148,8 @@ pub fn memory_with(tuning: Tuning) -> Arc<EmbeddedStore> {
 enum Commit {
     /// Not at all; one writer at a time.
     Memory(Mutex<()>),
+    /// By the log's thread.
+    Log(Arc<Queue>, Mutex<Option<JoinHandle<()>>>),
 }
 
 /// The embedded store.
@@ -109,6 +163,16 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
+    fn new(core: Arc<Core>, commit: Commit) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            core,
+            commit,
+            keeping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        })
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -168,6 +232,13 @@ impl Store for EmbeddedStore {
         self.ensure_keeper();
         match &self.commit {
             Commit::Memory(turn) => self.commit_in_memory(&write, turn),
+            Commit::Log(queue, _) => {
+                let (reply, answer) = oneshot::channel();
+                queue.push(Submission::Write(write, reply))?;
+                answer.await.unwrap_or_else(|_| {
+                    Err(StoreError::Unavailable("its log stopped; see the log".into()))
+                })
+            }
         }
     }
 
@@ -189,7 +260,11 @@ impl Store for EmbeddedStore {
 
     async fn compact(&self, before: Revision) -> StoreResult<()> {
         self.open_or_err()?;
-        self.core.index.write().compact(before)
+        self.core.index.write().compact(before)?;
+        match &self.commit {
+            Commit::Memory(_) => Ok(()),
+            Commit::Log(queue, _) => queue.push(Submission::Compacted(before)),
+        }
     }
 
     async fn snapshot(&self) -> StoreResult<(Revision, BoxStream<'static, StoreResult<KeyValue>>)> {
@@ -204,18 +279,38 @@ impl Store for EmbeddedStore {
     }
 
     async fn close(&self) -> StoreResult<()> {
+        let Some(thread) = self.shut() else { return Ok(()) };
+        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+        match ended {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(StoreError::Unavailable("its log stopped before its end".into())),
+        }
+    }
+}
+
+impl EmbeddedStore {
+    /// Accepts no more; gives the thread that finishes what was accepted.
+    fn shut(&self) -> Option<JoinHandle<()>> {
         self.closed.store(true, Ordering::Release);
         self.core.keeper.notify_one();
         self.core.end_watches(&closed());
-        Ok(())
+        match &self.commit {
+            Commit::Memory(_) => None,
+            Commit::Log(queue, thread) => {
+                queue.close();
+                thread.lock().take()
+            }
+        }
     }
 }
 
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
-        self.closed.store(true, Ordering::Release);
-        self.core.keeper.notify_one();
-        self.core.end_watches(&closed());
+        if let Some(thread) = self.shut()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's log panicked");
+        }
     }
 }
 
@@ -257,5 +352,31 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(301)).await;
         let stats = store.stats().await.unwrap();
         assert_eq!((stats.history_events, stats.oldest, stats.keys), (0, 3, 0));
+    }
+
+    #[tokio::test]
+    async fn what_was_acknowledged_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || open(EmbeddedOptions::new(dir.path())).unwrap();
+        let store = open();
+        for n in 0..100u32 {
+            let key = format!("/k/{}", n % 10);
+            store.write(put(&key, "value", Expect::Anything)).await.unwrap();
+        }
+        let err = super::open(EmbeddedOptions::new(dir.path())).unwrap_err();
+        assert!(err.to_string().contains("another process uses the data directory"), "{err}");
+        store.close().await.unwrap();
+        assert!(store.get("/k/1").await.is_err());
+        drop(store);
+        let store = open();
+        assert_eq!(store.revision().await.unwrap(), 101, "closed in order: nothing was lost");
+        let page = store.range(Range::default()).await.unwrap();
+        assert_eq!(page.items.len(), 10);
+        assert_eq!(page.items[3].create_revision, 5);
+        assert_eq!(page.items[3].mod_revision, 95);
+        let mut watch = store.watch("/k/", 50).await.unwrap();
+        let WatchItem::Events(events) = watch.next().await.unwrap().unwrap() else { panic!() };
+        assert_eq!(events.len(), 51);
+        assert_eq!(events[0].previous.as_ref().unwrap().mod_revision, 41);
     }
 }

@@ -67,11 +67,6 @@ impl Batch {
         Decision::Change(place)
     }
 
-    /// Whether a change of this key is in the batch.
-    pub(super) fn holds(&self, key: &str) -> bool {
-        self.pending.contains_key(key)
-    }
-
     fn current(&self, index: &Index, key: &str) -> Option<KeyValue> {
         match self.pending.get_key_value(key) {
             Some((key, place)) => {
