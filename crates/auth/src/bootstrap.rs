@@ -96,7 +96,7 @@ fn object(kind: &str, namespace: &str, name: &str) -> Value {
     json!({ "apiVersion": format!("{GROUP}/v1"), "kind": kind, "metadata": metadata })
 }
 
-fn pairs<'a>(text: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(',').filter_map(|pair| pair.split_once('='))
 }
 

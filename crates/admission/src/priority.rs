@@ -1,0 +1,164 @@
+//! A pod's priority comes from its PriorityClass.
+
+use api::names::GroupResource;
+use api::object::{at, int_at, name, set, str_at};
+use api::status::{ApiError, ApiResult};
+use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::resource::ObjectApi;
+use async_trait::async_trait;
+
+/// `Priority`.
+pub(crate) struct Priority;
+
+/// The classes that every cluster has; they are known before their objects are made.
+const SYSTEM: &[(&str, i64)] =
+    &[("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+
+#[async_trait]
+impl AdmissionPlugin for Priority {
+    fn name(&self) -> &'static str {
+        "Priority"
+    }
+
+    fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
+        let is_pod = request.resource == GroupResource::new("", "pods");
+        let is_class =
+            request.resource == GroupResource::new("scheduling.k8s.io", "priorityclasses");
+        request.subresource.is_none()
+            && (is_pod && request.operation == Operation::Create
+                || is_class && matches!(request.operation, Operation::Create | Operation::Update))
+    }
+
+    async fn admit(
+        &self,
+        api: &dyn ObjectApi,
+        request: &mut AdmissionRequest<'_>,
+    ) -> ApiResult<()> {
+        if &*request.resource.resource != "pods" {
+            return Ok(());
+        }
+        let (resource, pod_name) = (request.resource.clone(), request.name);
+        let Some(pod) = request.object.as_deref_mut() else { return Ok(()) };
+        let wanted = str_at(pod, &["spec", "priorityClassName"]).to_owned();
+        let class = class_of(api, &resource, pod_name, &wanted).await?;
+        if let Some(own) = int_at(pod, &["spec", "priority"])
+            && own != class.value
+        {
+            let why = "the integer value of priority must not be provided in pod spec; \
+                       priority admission controller computed ";
+            let why = format!("{why}{} from the given PriorityClass name", class.value);
+            return Err(ApiError::forbidden(&resource, pod_name, &why));
+        }
+        if wanted.is_empty() && !class.name.is_empty() {
+            set(pod, &["spec", "priorityClassName"], class.name);
+        }
+        set(pod, &["spec", "priority"], class.value);
+        if at(pod, &["spec", "preemptionPolicy"]).is_none() {
+            set(pod, &["spec", "preemptionPolicy"], class.preemption);
+        }
+        Ok(())
+    }
+
+    /// At most one class is the default of all pods.
+    async fn validate(
+        &self,
+        api: &dyn ObjectApi,
+        request: &mut AdmissionRequest<'_>,
+    ) -> ApiResult<()> {
+        let Some(class) = request.object.as_deref() else { return Ok(()) };
+        if &*request.resource.resource != "priorityclasses" || !is_default(class) {
+            return Ok(());
+        }
+        let others = api.list(&request.resource, "").await?;
+        match others.iter().find(|other| is_default(other) && name(other) != name(class)) {
+            None => Ok(()),
+            Some(other) => {
+                let why = format!(
+                    "PriorityClass {} is already marked as default. Only one default can exist",
+                    name(other)
+                );
+                Err(ApiError::forbidden(&request.resource, request.name, &why))
+            }
+        }
+    }
+}
+
+struct Class {
+    name: String,
+    value: i64,
+    preemption: String,
+}
+
+fn is_default(class: &api::Value) -> bool {
+    at(class, &["globalDefault"]) == Some(&true.into())
+}
+
+async fn class_of(
+    api: &dyn ObjectApi,
+    resource: &GroupResource,
+    pod: &str,
+    wanted: &str,
+) -> ApiResult<Class> {
+    let classes = GroupResource::new("scheduling.k8s.io", "priorityclasses");
+    let found = if wanted.is_empty() {
+        api.list(&classes, "").await?.into_iter().find(|class| is_default(class))
+    } else {
+        match api.get(&classes, "", wanted).await {
+            Ok(class) => Some(class),
+            Err(error) if error.code() == 404 => None,
+            Err(error) => return Err(error),
+        }
+    };
+    if let Some(class) = found {
+        let preemption = str_at(&class, &["preemptionPolicy"]);
+        let preemption = if preemption.is_empty() { "PreemptLowerPriority" } else { preemption };
+        return Ok(Class {
+            name: name(&class).to_owned(),
+            value: int_at(&class, &["value"]).unwrap_or_default(),
+            preemption: preemption.to_owned(),
+        });
+    }
+    let known = SYSTEM.iter().find(|(name, _)| *name == wanted);
+    match known {
+        _ if wanted.is_empty() => Ok(Class {
+            name: String::new(),
+            value: 0,
+            preemption: "PreemptLowerPriority".to_owned(),
+        }),
+        Some((name, value)) => Ok(Class {
+            name: (*name).to_owned(),
+            value: *value,
+            preemption: "PreemptLowerPriority".to_owned(),
+        }),
+        None => {
+            let why = format!("no PriorityClass with name {wanted} was found");
+            Err(ApiError::forbidden(resource, pod, &why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Objects, Request};
+    use serde_json::{Value, json};
+
+    async fn admit(spec: Value) -> ApiResult<Value> {
+        let high = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": {"name": "high"}, "value": 1000, "preemptionPolicy": "Never"});
+        let api = Objects::of([high]);
+        let request = Request::new(Operation::Create, "", "pods", "Pod", json!({ "spec": spec }));
+        Ok(request.admit(&Priority, &api).await?["spec"].take())
+    }
+
+    #[tokio::test]
+    async fn priorities_come_from_classes() {
+        assert_eq!(admit(json!({})).await.unwrap()["priority"], 0);
+        let high = admit(json!({"priorityClassName": "high"})).await.unwrap();
+        assert_eq!((&high["priority"], &high["preemptionPolicy"]), (&json!(1000), &json!("Never")));
+        let system = admit(json!({"priorityClassName": "system-node-critical"})).await.unwrap();
+        assert_eq!(system["priority"], 2_000_001_000_i64);
+        assert_eq!(admit(json!({"priorityClassName": "x"})).await.unwrap_err().code(), 403);
+        assert_eq!(admit(json!({"priority": 7})).await.unwrap_err().code(), 403);
+    }
+}
