@@ -138,32 +138,49 @@ impl Channel {
 
     /// Sends one message and hands every answer to `each`, until the acknowledgement or the end
     /// of the dump. The message must ask for one of the two; its sequence number is set here.
+    ///
+    /// A dump during which the table changed may be torn; it is asked for again, and `each` sees
+    /// only one that is whole.
     pub(crate) fn request(
         &mut self,
         message: &mut [u8],
         mut each: impl FnMut(u16, &[u8]),
     ) -> Result<(), Refusal> {
+        const ATTEMPTS_MAX: usize = 16;
+        for _ in 0..ATTEMPTS_MAX {
+            let mut answers: Vec<(u16, Vec<u8>)> = Vec::new();
+            if self.attempt(message, &mut answers)? {
+                answers.iter().for_each(|(kind, payload)| each(*kind, payload));
+                return Ok(());
+            }
+        }
+        Err(Refusal { seq: self.seq, errno: libc::EINTR, detail: None })
+    }
+
+    /// One attempt; `false` when the dump was torn.
+    fn attempt(
+        &mut self,
+        message: &mut [u8],
+        answers: &mut Vec<(u16, Vec<u8>)>,
+    ) -> Result<bool, Refusal> {
         let seq = self.next_seq();
         message[8..12].copy_from_slice(&seq.to_ne_bytes());
         self.send(message)?;
-        let mut outcome = None;
+        let (mut outcome, mut whole) = (None, true);
         while outcome.is_none() {
             self.receive(true, |received| {
                 if received.seq != seq {
                     return;
                 }
-                if received.flags & DUMP_INTR != 0 {
-                    // The table changed under the dump: what was read may not be one moment's.
-                    outcome = Some(Err(Refusal { seq, errno: libc::EINTR, detail: None }));
-                }
+                whole &= received.flags & DUMP_INTR == 0;
                 match received.kind {
                     ERROR => outcome = Some(acknowledgement(&received)),
-                    DONE => outcome = outcome.take().or(Some(Ok(()))),
-                    kind => each(kind, received.payload),
+                    DONE => outcome = Some(Ok(())),
+                    kind => answers.push((kind, received.payload.to_vec())),
                 }
             })?;
         }
-        outcome.unwrap_or(Ok(()))
+        outcome.unwrap_or(Ok(())).map(|()| whole)
     }
 }
 
