@@ -1,0 +1,5 @@
+//! What keeps pods running: ReplicaSets, Deployments and their like.
+
+pub(crate) mod deployment;
+pub(crate) mod replicaset;
+pub(crate) mod replicationcontroller;
