@@ -14,6 +14,7 @@
 
 mod engine;
 mod error;
+pub mod suite;
 mod types;
 
 use std::sync::Arc;
