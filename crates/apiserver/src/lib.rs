@@ -2,8 +2,40 @@
 //! discovery. It names no concrete kind and no engine.
 //!
 //! The way of a request: `authn → authz → admission → resource → store → watchers`.
+//!
+//! To add a kind: implement [`resource::Resource`] and put it into the list given to
+//! [`ServerOptions`]; nothing here changes.
 
 pub mod admission;
+pub mod audit;
 pub mod authn;
 pub mod authz;
+mod client;
+mod codec;
+mod discovery;
+mod filters;
+mod handlers;
+mod health;
+mod metrics;
+mod negotiate;
+mod openapi;
+mod patch;
+mod proto;
+mod registry;
+mod render;
+mod request;
 pub mod resource;
+mod response;
+mod serve;
+mod server;
+mod storage;
+mod version;
+mod watch;
+
+pub use client::ServerService;
+pub use filters::flow::{FlowControl, FlowPermit, InFlight, is_exempt};
+pub use openapi::OpenApiSource;
+pub use serve::{PeerAddress, RenewedConfig, serve_tls, serve_tls_with, subject_of};
+pub use server::{Server, ServerOptions};
+pub use storage::{Identity, ValueTransformer};
+pub use version::VersionInfo;

@@ -337,6 +337,12 @@ pub trait Resource: Send + Sync + 'static {
     /// decoded strictly, merged and described. `None`: everything is taken as it is.
     fn schema(&self, version: &str) -> Option<&str>;
 
+    /// The schema by which bodies of a version are decoded. A CustomResourceDefinition gives its
+    /// own; built-in kinds are found by their definition's name.
+    fn body_schema(&self, version: &str) -> api::schema::Schema {
+        self.schema(version).and_then(api::schema::by_name).unwrap_or(api::schema::Schema::Any)
+    }
+
     /// Turns an object into another of the kind's versions.
     ///
     /// # Errors
@@ -412,6 +418,24 @@ pub trait Resource: Send + Sync + 'static {
             Some(other) => Cow::Owned(other.to_string()),
             None => Cow::Borrowed(""),
         }
+    }
+
+    /// Whether the kind comes from a CustomResourceDefinition: items of its lists keep their
+    /// `apiVersion` and `kind`, and strategic merge patches are refused.
+    fn is_custom(&self) -> bool {
+        false
+    }
+
+    /// Fills in what an object that was stored long ago lacks (defaults of a newer schema).
+    /// Whether anything changed.
+    fn complete_stored(&self, _object: &mut Value) -> bool {
+        false
+    }
+
+    /// Whether nothing but `metadata` keeps a deleted object: a namespace is also kept by
+    /// `spec.finalizers`.
+    fn is_finished(&self, object: &Value) -> bool {
+        self.is_custom() || api::object::list_at(object, &["spec", "finalizers"]).is_empty()
     }
 
     /// The columns of the table.

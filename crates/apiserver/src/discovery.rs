@@ -1,0 +1,94 @@
+//! Discovery: what is served, generated from the registry.
+//!
+//! Invariant: documents belong to one snapshot of the registry, are made when somebody asks for
+//! the first time, and are replaced together with it.
+
+mod aggregated;
+mod plain;
+mod version;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::Value;
+use sha2::{Digest, Sha512};
+
+use crate::registry::Snapshot;
+
+/// A document with its tag.
+#[derive(Clone)]
+pub(crate) struct Document {
+    pub(crate) json: Bytes,
+    /// Quoted, as `ETag` has it.
+    pub(crate) tag: String,
+}
+
+/// The documents that were made of one snapshot.
+#[derive(Default)]
+pub(crate) struct Documents(Mutex<HashMap<String, Option<Document>>>);
+
+/// Which form of discovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// `APIVersions`, `APIGroupList`, `APIGroup`, `APIResourceList`.
+    Plain,
+    /// `APIGroupDiscoveryList` of `apidiscovery.k8s.io/v2` or `v2beta1`.
+    Aggregated(&'static str),
+}
+
+/// The document of a path (without a closing slash), if there is one.
+pub(crate) fn document(
+    snapshot: &Arc<Snapshot>,
+    path: &str,
+    form: Form,
+    address: &str,
+) -> Option<Document> {
+    let key = format!("{form:?} {path}");
+    if let Some(known) = snapshot.documents.0.lock().get(&key) {
+        return known.clone();
+    }
+    let made = match form {
+        Form::Plain => plain::document(snapshot, path, address),
+        Form::Aggregated(version) => aggregated::document(snapshot, path, version),
+    };
+    let document = made.map(|value| tagged(&value));
+    let mut documents = snapshot.documents.0.lock();
+    // Paths that are none must not fill the memory.
+    if document.is_some() || documents.len() < 1024 {
+        documents.insert(key, document.clone());
+    }
+    document
+}
+
+fn tagged(value: &Value) -> Document {
+    let mut json = Vec::new();
+    crate::storage::stored::write_ordered(value, &mut json);
+    json.push(b'\n');
+    let tag = tag_of(&json);
+    Document { json: json.into(), tag }
+}
+
+/// The tag of a document: its SHA-512, as upstream makes it.
+pub(crate) fn tag_of(bytes: &[u8]) -> String {
+    let mut tag = String::from("\"");
+    for byte in Sha512::digest(bytes) {
+        let _ = write!(tag, "{byte:02X}");
+    }
+    tag.push('"');
+    tag
+}
+
+/// The groups in upstream's order of priority, those of custom resources after them by name; the
+/// core group is not among them. Versions newest first.
+fn groups(snapshot: &Snapshot) -> Vec<(&str, Vec<&str>)> {
+    let mut found: Vec<(&str, Vec<&str>)> =
+        snapshot.group_versions().into_iter().filter(|(group, _)| !group.is_empty()).collect();
+    found.sort_by_key(|(group, _)| (version::group_rank(group), *group));
+    for (_, versions) in &mut found {
+        versions.sort_by_key(|name| version::rank(name));
+    }
+    found
+}

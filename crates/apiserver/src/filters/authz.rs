@@ -1,0 +1,108 @@
+//! Whether a caller may do what it asks.
+
+use api::names::GroupResource;
+use api::status::{ApiError, ApiResult};
+use auth::{Attributes, Decision, NonResource, ResourceAttributes, Target, UserInfo};
+
+use crate::request::RequestInfo;
+use crate::server::Core;
+
+/// What a request wants, for authorizers.
+pub(crate) fn attributes(info: &RequestInfo, user: &UserInfo) -> Attributes {
+    let target = if info.is_resource {
+        Target::Resource(ResourceAttributes {
+            verb: info.verb.to_owned(),
+            group: info.group.clone(),
+            version: info.version.clone(),
+            resource: info.resource.clone(),
+            subresource: info.subresource.clone(),
+            namespace: info.namespace.clone(),
+            name: info.name.clone(),
+        })
+    } else {
+        Target::NonResource(NonResource { verb: info.verb.to_owned(), path: info.path.clone() })
+    };
+    Attributes { user: user.clone(), target }
+}
+
+/// Asks the authorizers.
+///
+/// # Errors
+/// 403 when none allows it, or one denies it.
+pub(crate) async fn authorize(core: &Core, attributes: &Attributes) -> ApiResult<()> {
+    if core.authorizers.is_empty() {
+        return Ok(());
+    }
+    let mut reasons: Vec<String> = Vec::new();
+    for authorizer in &core.authorizers {
+        match authorizer.authorize(attributes).await {
+            Decision::Allow(_) => return Ok(()),
+            Decision::Deny(reason) => {
+                reasons.push(reason);
+                break;
+            }
+            Decision::NoOpinion(reason) => reasons.push(reason),
+        }
+    }
+    reasons.retain(|reason| !reason.is_empty());
+    Err(refusal(attributes, &reasons.join(", ")))
+}
+
+/// 403 in upstream's words.
+pub(crate) fn refusal(attributes: &Attributes, reason: &str) -> ApiError {
+    let user = &attributes.user.username;
+    let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    match &attributes.target {
+        Target::NonResource(target) => ApiError::forbidden(
+            &GroupResource::new("", ""),
+            "",
+            &format!("User {user:?} cannot {} path {:?}{because}", target.verb, target.path),
+        ),
+        Target::Resource(target) => {
+            let mut what = target.resource.clone();
+            if !target.subresource.is_empty() {
+                what = format!("{what}/{}", target.subresource);
+            }
+            let place = if target.namespace.is_empty() {
+                "at the cluster scope".to_owned()
+            } else {
+                format!("in the namespace {:?}", target.namespace)
+            };
+            let why = format!(
+                "User {user:?} cannot {} resource {what:?} in API group {:?} {place}{because}",
+                target.verb, target.group
+            );
+            let resource = GroupResource::new(&target.group, &target.resource);
+            ApiError::forbidden(&resource, &target.name, &why)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Query;
+
+    fn check(path: &str, expected: &str) {
+        let info = RequestInfo::of(&http::Method::GET, path, &Query::default());
+        let error = refusal(&attributes(&info, &UserInfo::named("x", &[])), "");
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn refusals_read_as_upstreams() {
+        check(
+            "/api/v1/namespaces/default/pods",
+            r#"pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "default""#,
+        );
+        check(
+            "/apis/apps/v1/namespaces/a/deployments/web/scale",
+            r#"deployments.apps "web" is forbidden: User "x" cannot get resource "deployments/scale" in API group "apps" in the namespace "a""#,
+        );
+        check(
+            "/api/v1/nodes",
+            r#"nodes is forbidden: User "x" cannot list resource "nodes" in API group "" at the cluster scope"#,
+        );
+        check("/metrics", r#"forbidden: User "x" cannot get path "/metrics""#);
+    }
+}

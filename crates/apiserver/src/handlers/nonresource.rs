@@ -1,0 +1,213 @@
+//! Paths that are no resources: discovery, health, version, metrics, OpenAPI.
+
+use std::sync::Arc;
+
+use api::status::{ApiError, ApiResult};
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+
+use super::{Call, header};
+use crate::discovery::{self, Document, Form};
+use crate::health;
+use crate::negotiate::{Offer, negotiate, parse_accept};
+use crate::resource::Resource;
+use crate::response;
+
+const OPENAPI_V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// Serves a path that is no resource.
+pub(super) fn serve(call: &Call) -> ApiResult<Response> {
+    let path = call.info.path.as_str();
+    let core = &call.core;
+    if let Some(answer) = health::serve(path, &call.query, &core.readiness) {
+        return Ok(answer);
+    }
+    if let Some((_, json)) = core.static_documents.iter().find(|(known, _)| known == path) {
+        return Ok(response::json(200, json.clone()));
+    }
+    match path.trim_end_matches('/') {
+        "" if path == "/" || path.is_empty() => root(call),
+        "/version" => {
+            let json = serde_json::to_vec_pretty(&core.version).map_err(ApiError::internal)?;
+            Ok(response::json(200, json))
+        }
+        "/metrics" => Ok(metrics(call)),
+        "/openapi/v2" => openapi_v2(call),
+        "/openapi/v3" => openapi_index(call),
+        other => match other.strip_prefix("/openapi/v3/") {
+            Some(group_version) => openapi_v3(call, group_version),
+            None => discover(call, other),
+        },
+    }
+}
+
+fn metrics(call: &Call) -> Response {
+    let mut text = call.core.metrics.render();
+    for source in &call.core.metrics_sources {
+        text.push_str(&source());
+    }
+    response::bytes(200, "text/plain; version=0.0.4; charset=utf-8", text)
+}
+
+/// The paths that are served.
+fn root(call: &Call) -> ApiResult<Response> {
+    let snapshot = call.core.registry.snapshot();
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for (group, versions) in snapshot.group_versions() {
+        if !group.is_empty() {
+            paths.push(format!("/apis/{group}"));
+        }
+        for version in versions {
+            paths.push(if group.is_empty() {
+                format!("/api/{version}")
+            } else {
+                format!("/apis/{group}/{version}")
+            });
+        }
+    }
+    paths.sort();
+    let json = serde_json::to_vec_pretty(&serde_json::json!({ "paths": paths }))
+        .map_err(ApiError::internal)?;
+    Ok(response::json(200, json))
+}
+
+/// Which form of discovery the client wants most.
+fn discovery_form(accept: &str) -> Form {
+    for range in parse_accept(accept) {
+        let fits = range.media == "application/json"
+            && range.param("g") == Some("apidiscovery.k8s.io")
+            && range.param("as") == Some("APIGroupDiscoveryList");
+        match range.param("v") {
+            Some("v2") if fits => return Form::Aggregated("v2"),
+            Some("v2beta1") if fits => return Form::Aggregated("v2beta1"),
+            _ => {}
+        }
+        if range.media == "application/json" && range.param("as").is_none() {
+            break;
+        }
+    }
+    Form::Plain
+}
+
+fn discover(call: &Call, path: &str) -> ApiResult<Response> {
+    let core = &call.core;
+    let accept = header(&call.parts.headers, "accept");
+    let top = matches!(path, "/api" | "/apis");
+    let form = if top { discovery_form(accept) } else { Form::Plain };
+    let snapshot = core.registry.snapshot();
+    let Some(found) = discovery::document(&snapshot, path, form, &core.advertise_address) else {
+        return Ok(response::text(404, "404 page not found\n"));
+    };
+    let mut answer = match form {
+        Form::Aggregated(version) => tagged(
+            call,
+            &found,
+            &format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"),
+        ),
+        Form::Plain => {
+            let offer =
+                Offer { shapes: false, protobuf: crate::proto::is_supported(), watch: false };
+            // `as=` ranges that cannot be had are passed over; plain JSON is upstream's last resort.
+            let output = negotiate(accept, "", offer).unwrap_or_default();
+            let body =
+                crate::codec::transcode(found.json.to_vec(), output.format, call_is_pretty(call))?;
+            response::object(200, output, body)
+        }
+    };
+    if top {
+        answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    }
+    Ok(answer)
+}
+
+fn call_is_pretty(call: &Call) -> bool {
+    call.negotiate(false, false).is_ok_and(|output| output.is_pretty)
+}
+
+/// A document with its tag, or 304 when the client has it.
+fn tagged(call: &Call, document: &Document, content_type: &str) -> Response {
+    let headers = &call.parts.headers;
+    let known =
+        headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut answer = if known.split(',').any(|tag| tag.trim() == document.tag) {
+        response::bytes(304, content_type, "")
+    } else {
+        response::maybe_compressed(headers, 200, content_type, document.json.to_vec())
+    };
+    if let Ok(value) = HeaderValue::from_str(&document.tag) {
+        answer.headers_mut().insert(ETAG, value);
+    }
+    answer
+}
+
+fn resources(call: &Call) -> Vec<Arc<dyn Resource>> {
+    let snapshot = call.core.registry.snapshot();
+    snapshot.entries().iter().map(|entry| entry.resource.clone()).collect()
+}
+
+fn openapi_document(call: &Call, json: Bytes, content_type: &str) -> Response {
+    let document = Document { tag: discovery::tag_of(&json), json };
+    tagged(call, &document, content_type)
+}
+
+fn openapi_v2(call: &Call) -> ApiResult<Response> {
+    let Some(source) = &call.core.openapi else { return Err(ApiError::no_such_path()) };
+    let all = resources(call);
+    for range in parse_accept(header(&call.parts.headers, "accept")) {
+        if range.media == "application/json" {
+            break;
+        }
+        if range.media == OPENAPI_V2_PROTOBUF
+            && let Some(bytes) = source.v2_protobuf(&all)
+        {
+            return Ok(openapi_document(call, bytes, OPENAPI_V2_PROTOBUF));
+        }
+    }
+    Ok(openapi_document(call, source.v2(&all), "application/json"))
+}
+
+fn openapi_index(call: &Call) -> ApiResult<Response> {
+    let Some(source) = &call.core.openapi else { return Err(ApiError::no_such_path()) };
+    let all = resources(call);
+    let mut paths = serde_json::Map::new();
+    for path in source.v3_paths(&all) {
+        let Some(bytes) = source.v3(&all, &path) else { continue };
+        let hash = discovery::tag_of(&bytes);
+        let url = format!("/openapi/v3/{path}?hash={}", hash.trim_matches('"'));
+        paths.insert(path, serde_json::json!({ "serverRelativeURL": url }));
+    }
+    let json =
+        serde_json::to_vec(&serde_json::json!({ "paths": paths })).map_err(ApiError::internal)?;
+    Ok(openapi_document(call, json.into(), "application/json"))
+}
+
+fn openapi_v3(call: &Call, path: &str) -> ApiResult<Response> {
+    let Some(source) = &call.core.openapi else { return Err(ApiError::no_such_path()) };
+    let Some(bytes) = source.v3(&resources(call), path) else {
+        return Ok(response::text(404, "404 page not found\n"));
+    };
+    let hash = discovery::tag_of(&bytes);
+    let mut answer = openapi_document(call, bytes, "application/json");
+    // A URL with the right hash never changes its meaning.
+    if call.query.get("hash") == Some(hash.trim_matches('"')) {
+        let headers = answer.headers_mut();
+        headers.insert("cache-control", HeaderValue::from_static("public, immutable"));
+        headers.insert("expires", HeaderValue::from_static("Fri, 31 Dec 2100 00:00:00 GMT"));
+    }
+    Ok(answer)
+}

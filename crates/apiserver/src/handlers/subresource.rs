@@ -1,0 +1,150 @@
+//! Subresources: views of the object, scale, and those with a life of their own.
+
+use std::sync::Arc;
+
+use api::Value;
+use api::names::Gvk;
+use api::status::{ApiError, ApiResult};
+use axum::body::Body;
+use axum::response::Response;
+use http::Request;
+use serde_json::json;
+
+use super::{Call, Target, wrong_method};
+use crate::admission::Operation;
+use crate::registry::Entry;
+use crate::resource::{
+    Subresource, SubresourceAnswer, SubresourceBehaviour, SubresourceHandler, SubresourceRequest,
+};
+use crate::response;
+
+/// Serves a request to a subresource.
+pub(super) async fn serve(call: Call, entry: Arc<Entry>, body: Body) -> ApiResult<Response> {
+    let Some(found) = entry.subresource(&call.info.subresource).cloned() else {
+        return Err(ApiError::no_such_path());
+    };
+    let verb = call.info.verb;
+    let connects =
+        matches!(&found.behaviour, SubresourceBehaviour::Custom(handler) if handler.is_connect());
+    if !connects && !found.verbs.iter().any(|known| known == verb) {
+        return Err(wrong_method(&entry.gr, verb));
+    }
+    if !call.info.rest.is_empty() && !connects {
+        return Err(ApiError::no_such_path());
+    }
+    let output = if connects { Default::default() } else { call.negotiate(false, true)? };
+    let target = Target { call, entry, output };
+    match found.behaviour.clone() {
+        SubresourceBehaviour::View => match verb {
+            "get" => target.get().await,
+            "update" => target.update(Some(&found.name), body).await,
+            "patch" => target.patch(Some(&found.name), body).await,
+            other => Err(wrong_method(&target.entry.gr, other)),
+        },
+        SubresourceBehaviour::Scale(paths) => target.scale(&paths, body).await,
+        SubresourceBehaviour::Custom(handler) => target.custom(&found, handler, body).await,
+    }
+}
+
+impl Target {
+    async fn custom(
+        self,
+        subresource: &Subresource,
+        handler: Arc<dyn SubresourceHandler>,
+        body: Body,
+    ) -> ApiResult<Response> {
+        let dry_run = super::options::WriteOptions::of(&self.call.query, "CreateOptions")?.dry_run;
+        let mut warnings = Vec::new();
+        let (decoded, body) = if handler.is_connect() {
+            self.admit_connect(subresource).await?;
+            (None, body)
+        } else {
+            let received = self.custom_body(subresource, body).await?;
+            (
+                received.map(|(value, found)| {
+                    warnings = found;
+                    value
+                }),
+                Body::empty(),
+            )
+        };
+        let Self { call, entry, output } = self;
+        let request = SubresourceRequest {
+            user: call.user.clone(),
+            verb: call.info.verb,
+            namespace: call.info.namespace.clone(),
+            name: call.info.name.clone(),
+            rest: call.info.rest.clone(),
+            dry_run,
+            body: decoded,
+            http: Request::from_parts(call.parts.clone(), body),
+        };
+        match handler.handle(&*call.core, request).await? {
+            SubresourceAnswer::Http(response) => Ok(response),
+            SubresourceAnswer::Object(code, value) => {
+                let body = crate::codec::encode(&value, output.format, output.is_pretty)?;
+                let _ = entry;
+                let mut answer = response::object(code, output, body);
+                response::add_warnings(&mut answer, &warnings);
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Decodes and admits the body of a custom subresource.
+    async fn custom_body(
+        &self,
+        subresource: &Subresource,
+        body: Body,
+    ) -> ApiResult<Option<(Value, Vec<String>)>> {
+        if self.call.info.is_read_only() {
+            return Ok(None);
+        }
+        let info = self.entry.resource.info();
+        let (gvk, schema) = match &subresource.kind {
+            Some((group, version, kind)) => (
+                Gvk::new(group, version, kind),
+                api::schema::by_kind(group, version, kind).unwrap_or(api::schema::Schema::Any),
+            ),
+            None => (
+                Gvk::new(&info.group, &self.call.info.version, &info.kind),
+                self.entry.resource.body_schema(&self.call.info.version),
+            ),
+        };
+        let received = self.decode_as(body, &gvk, &schema).await?;
+        let mut value = received.value;
+        let manager = self.call.manager();
+        let mut op = self.op(Some(&subresource.name), &manager, false, "CreateOptions");
+        op.warnings = received.warnings;
+        let operation =
+            if self.call.info.verb == "create" { Operation::Create } else { Operation::Update };
+        let name = &self.call.info.name;
+        op.admit(operation, name, Some(&mut value), None).await?;
+        op.validate(operation, name, Some(&mut value), None).await?;
+        let warnings = std::mem::take(&mut op.warnings);
+        Ok(Some((value, warnings)))
+    }
+
+    /// Asks admission about exec, attach, port-forward and proxy, whose object are their options.
+    async fn admit_connect(&self, subresource: &Subresource) -> ApiResult<()> {
+        let manager = self.call.manager();
+        let mut op = self.op(Some(&subresource.name), &manager, false, "ConnectOptions");
+        let mut options = match &subresource.kind {
+            Some((group, version, kind)) => json!({
+                "kind": kind,
+                "apiVersion": api::names::join_api_version(group, version),
+            }),
+            None => json!({}),
+        };
+        for (key, value) in self.call.query.pairs() {
+            options[key] = match value {
+                "true" | "1" if key != "container" => true.into(),
+                "false" | "0" if key != "container" => false.into(),
+                text => text.into(),
+            };
+        }
+        let name = &self.call.info.name;
+        op.admit(Operation::Connect, name, Some(&mut options), None).await?;
+        op.validate(Operation::Connect, name, Some(&mut options), None).await
+    }
+}

@@ -1,0 +1,80 @@
+//! Starting a watch and streaming it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::status::ApiResult;
+use axum::body::Body;
+use axum::response::Response;
+use base::drain::Drain;
+use futures::stream;
+
+use super::options::ListOptions;
+use super::{ListenerDrain, Target};
+use crate::response;
+use crate::server::Core;
+use crate::storage::selection::Selection;
+use crate::watch::{WatchRequest, Watcher};
+
+/// `--min-request-timeout`: watches live between this and twice as long.
+const WATCH_SECONDS_MIN: u64 = 1800;
+
+/// Counts a watch while it lives.
+struct Counted(Arc<Core>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.watch_changed(-1);
+    }
+}
+
+impl Target {
+    pub(super) async fn watch(&self) -> ApiResult<Response> {
+        let core = &self.call.core;
+        let query = &self.call.query;
+        let options = ListOptions::of(query, true)?;
+        let seconds = options
+            .timeout_seconds
+            .unwrap_or_else(|| WATCH_SECONDS_MIN + core.rng.below(WATCH_SECONDS_MIN));
+        let request = WatchRequest {
+            namespace: self.namespace().to_owned(),
+            selection: self.watch_selection()?,
+            start: options.watch_start(),
+            bookmarks: options.bookmarks,
+            initial_bookmark: options.closes_initial(),
+            timeout: Duration::from_secs(seconds),
+        };
+        let drain = self
+            .call
+            .parts
+            .extensions
+            .get::<ListenerDrain>()
+            .map_or_else(Drain::new, |drain| drain.0.clone());
+        let version = &self.call.info.version;
+        let watcher =
+            Watcher::start(core, &self.entry, version, self.output, request, drain).await?;
+        core.metrics.watch_changed(1);
+        let counted = Counted(core.clone());
+        let chunks = stream::unfold((watcher, counted), |(mut watcher, counted)| async move {
+            let chunk = watcher.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(chunk), (watcher, counted)))
+        });
+        let mut answer = response::bytes(200, &self.output.content_type(), "");
+        *answer.body_mut() = Body::from_stream(chunks);
+        Ok(answer)
+    }
+
+    /// The selectors, and the name when the path has one.
+    fn watch_selection(&self) -> ApiResult<Selection> {
+        let query = &self.call.query;
+        let name = &self.call.info.name;
+        let given = query.text("fieldSelector");
+        let by_name = format!("metadata.name={name}");
+        let fields = match (name.is_empty(), given.is_empty()) {
+            (true, _) => given.to_owned(),
+            (false, true) => by_name,
+            (false, false) => format!("{given},{by_name}"),
+        };
+        Selection::parse(&*self.entry.resource, query.text("labelSelector"), &fields)
+    }
+}

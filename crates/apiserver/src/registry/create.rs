@@ -1,0 +1,141 @@
+//! Creating an object.
+
+use api::Value;
+use api::object;
+use api::status::{ApiError, ApiResult};
+use store::{Durability, Expect};
+
+use super::{Op, meta};
+use crate::admission::Operation;
+use crate::storage::stored::{encode, set_resource_version};
+use crate::storage::{Facts, ObjectWrite, WriteError};
+
+/// Tries of a generated name; apiserver's `maxNameGenerationCreateAttempts`.
+const NAME_TRIES: usize = 8;
+
+impl Op<'_> {
+    /// Creates an object given in the caller's version; answers it in the storage version.
+    pub(crate) async fn create(&mut self, body: Value) -> ApiResult<Value> {
+        let mut new = self.into_storage_version(body)?;
+        meta::match_namespace(self, &mut new)?;
+        if !matches!(object::str_at(&new, &["metadata", "resourceVersion"]), "" | "0") {
+            return Err(ApiError::new(
+                500,
+                "",
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        let generated = object::name(&new).is_empty()
+            && object::at(&new, &["metadata", "generateName"]).is_some();
+        self.entry.resource.default(&mut new);
+        for attempt in 1.. {
+            match self.create_once(new.clone()).await {
+                Err(error) if generated && error.reason() == "AlreadyExists" => {
+                    if attempt == NAME_TRIES {
+                        return Err(self.no_unique_name(&error));
+                    }
+                }
+                other => return other,
+            }
+        }
+        unreachable!("the loop above returns at its last try")
+    }
+
+    fn no_unique_name(&self, error: &ApiError) -> ApiError {
+        let name = error.status().details.as_ref().and_then(|found| found.name.clone());
+        let name = name.unwrap_or_default();
+        let text = format!(
+            "{} \"{name}\" already exists, the server was not able to generate a unique name for the object",
+            self.entry.gr
+        );
+        ApiError::new(409, "AlreadyExists", text).about(&self.entry.gr, &name)
+    }
+
+    async fn create_once(&mut self, mut new: Value) -> ApiResult<Value> {
+        let resource = self.entry.resource.clone();
+        meta::fill_new(self, &mut new);
+        self.warnings.extend(meta::dedup_owners(&mut new));
+        self.track_fields(None, &mut new)?;
+        let name = object::name(&new).to_owned();
+        self.admit(Operation::Create, &name, Some(&mut new), None).await?;
+        resource.default(&mut new);
+        resource.prepare_create(&self.context(), &mut new);
+        self.check_new(&new)?;
+        let name = object::name(&new).to_owned();
+        self.validate(Operation::Create, &name, Some(&mut new), None).await?;
+        self.warnings.extend(resource.warnings(&new, None));
+        self.store_new(&name, new).await
+    }
+
+    fn check_new(&self, new: &Value) -> ApiResult<()> {
+        let resource = &self.entry.resource;
+        let info = resource.info();
+        let mut errors = api::validate::object_meta(
+            new,
+            self.entry.is_namespaced(),
+            &|name: &str, prefix: bool| resource.validate_name(name, prefix),
+        );
+        errors.extend(resource.validate_create(&self.context(), new));
+        ApiError::check(&info.group, &info.kind, object::name(new), &errors)
+    }
+
+    async fn store_new(&mut self, name: &str, mut new: Value) -> ApiResult<Value> {
+        let key = self.entry.key(self.namespace, name);
+        let exists = || ApiError::already_exists(&self.entry.gr, name);
+        if self.dry_run && self.core.storage.read(&self.entry.cacher, &key).await?.is_some() {
+            return Err(exists());
+        }
+        let pending = match self.entry.resource.hook() {
+            Some(hook) => Some(hook.begin(self.core, Some(&mut new), None, self.dry_run).await?),
+            None => None,
+        };
+        if self.dry_run {
+            if let Some(pending) = pending {
+                pending.rollback(self.core).await;
+            }
+            return Ok(new);
+        }
+        let written = self.write(&key, Some(&mut new), Expect::Absent).await;
+        match (&written, pending) {
+            (Ok(_), Some(pending)) => pending.commit(self.core).await,
+            (Err(_), Some(pending)) => pending.rollback(self.core).await,
+            _ => {}
+        }
+        match written {
+            Ok(rv) => {
+                set_resource_version(&mut new, rv);
+                Ok(new)
+            }
+            Err(WriteError::Conflict(_)) => Err(exists()),
+            Err(WriteError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Serializes and writes an object, or deletes its key.
+    pub(super) async fn write(
+        &self,
+        key: &std::sync::Arc<str>,
+        object: Option<&mut Value>,
+        expect: Expect,
+    ) -> Result<store::Revision, WriteError> {
+        let resource = &self.entry.resource;
+        let value = object.map(|object| {
+            let bytes = bytes::Bytes::from(encode(object));
+            (bytes, Facts::of(&**resource, object))
+        });
+        let durability =
+            if resource.is_relaxed() { Durability::Relaxed } else { Durability::Synced };
+        let ttl = resource.ttl();
+        let write = ObjectWrite { key: key.clone(), value, expect, durability, ttl };
+        self.core.storage.write(&self.entry.cacher, write).await
+    }
+
+    /// Turns the caller's object into the storage version.
+    pub(crate) fn into_storage_version(&self, body: Value) -> ApiResult<Value> {
+        let info = self.entry.resource.info();
+        if self.version == info.storage_version {
+            return Ok(body);
+        }
+        self.entry.resource.convert(body, &info.storage_version)
+    }
+}

@@ -1,0 +1,189 @@
+//! The registry: every kind that is served, and the writes that all kinds share.
+//!
+//! Invariant: readers take a snapshot and never wait; a kind that is added, replaced or removed
+//! while the server runs is seen by the next request, in routes and discovery alike.
+
+mod create;
+mod delete;
+mod fields;
+mod meta;
+mod object_api;
+mod op;
+mod update;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use api::names::GroupResource;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::discovery::Documents;
+use crate::resource::{Resource, Scope, Subresource, SubresourceBehaviour};
+use crate::storage::Cacher;
+
+pub(crate) use delete::DeleteRequest;
+pub(crate) use op::{Deed, Op, Transform};
+pub(crate) use update::Updated;
+
+/// One kind, as it is served.
+pub(crate) struct Entry {
+    pub(crate) resource: Arc<dyn Resource>,
+    pub(crate) gr: GroupResource,
+    pub(crate) subresources: Vec<Subresource>,
+    /// Its watch cache; virtual kinds have an empty one that nobody feeds.
+    pub(crate) cacher: Arc<Cacher>,
+}
+
+impl Entry {
+    fn new(resource: Arc<dyn Resource>) -> Self {
+        Self {
+            gr: resource.info().group_resource(),
+            subresources: resource.subresources(),
+            cacher: Arc::new(Cacher::new(resource.clone())),
+            resource,
+        }
+    }
+
+    /// Whether its objects live in a namespace.
+    pub(crate) fn is_namespaced(&self) -> bool {
+        self.resource.info().scope == Scope::Namespaced
+    }
+
+    /// A subresource by its name.
+    pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|known| known.name == name)
+    }
+
+    /// The key of an object.
+    pub(crate) fn key(&self, namespace: &str, name: &str) -> Arc<str> {
+        let prefix = &self.resource.info().key_prefix;
+        if self.is_namespaced() {
+            format!("{prefix}/{namespace}/{name}").into()
+        } else {
+            format!("{prefix}/{name}").into()
+        }
+    }
+
+    /// `apps/v1`, for one of the kind's versions.
+    pub(crate) fn api_version(&self, version: &str) -> String {
+        api::names::join_api_version(&self.resource.info().group, version)
+    }
+
+    /// Whether this name is a subresource written as the object itself.
+    pub(crate) fn is_view(&self, subresource: &str) -> bool {
+        matches!(
+            self.subresource(subresource).map(|found| &found.behaviour),
+            Some(SubresourceBehaviour::View)
+        )
+    }
+}
+
+/// What is served at one moment.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    /// Group → plural → kind.
+    groups: HashMap<String, HashMap<String, Arc<Entry>>>,
+    /// In the order in which they were registered.
+    entries: Vec<Arc<Entry>>,
+    pub(crate) documents: Documents,
+}
+
+impl Snapshot {
+    fn new(entries: Vec<Arc<Entry>>) -> Self {
+        let mut groups: HashMap<String, HashMap<String, Arc<Entry>>> = HashMap::new();
+        for entry in &entries {
+            let info = entry.resource.info();
+            groups
+                .entry(info.group.to_string())
+                .or_default()
+                .insert(info.plural.to_string(), entry.clone());
+        }
+        Self { groups, entries, documents: Documents::default() }
+    }
+
+    /// A kind by group, version and plural, if it serves that version.
+    pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Entry>> {
+        let entry = self.groups.get(group)?.get(plural)?;
+        entry.resource.info().versions.iter().any(|served| served.name == version).then_some(entry)
+    }
+
+    /// A kind by group and plural.
+    pub(crate) fn by_resource(&self, resource: &GroupResource) -> Option<&Arc<Entry>> {
+        self.groups.get(&*resource.group)?.get(&*resource.resource)
+    }
+
+    /// Every kind.
+    pub(crate) fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
+    /// The groups and the versions that somebody serves in them.
+    pub(crate) fn group_versions(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for entry in &self.entries {
+            let info = entry.resource.info();
+            let versions = found.entry(&info.group).or_default();
+            for version in info.versions.iter().filter(|version| version.listed) {
+                if !versions.contains(&&*version.name) {
+                    versions.push(&version.name);
+                }
+            }
+        }
+        found.retain(|_, versions| !versions.is_empty());
+        found
+    }
+}
+
+/// Every kind that is served, now.
+pub(crate) struct Registry {
+    snapshot: ArcSwap<Snapshot>,
+    writing: Mutex<()>,
+}
+
+impl Registry {
+    pub(crate) fn new(resources: Vec<Arc<dyn Resource>>) -> Self {
+        let entries = resources.into_iter().map(|one| Arc::new(Entry::new(one))).collect();
+        Self { snapshot: ArcSwap::from_pointee(Snapshot::new(entries)), writing: Mutex::default() }
+    }
+
+    /// What is served now.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Adds a kind or replaces the one of its group and plural, which is returned with the new
+    /// entry.
+    pub(crate) fn put(&self, resource: Arc<dyn Resource>) -> (Arc<Entry>, Option<Arc<Entry>>) {
+        let _writing = self.writing.lock();
+        let entry = Arc::new(Entry::new(resource));
+        let mut entries = self.snapshot.load().entries.clone();
+        let place = entries.iter().position(|known| known.gr == entry.gr);
+        let replaced = match place {
+            Some(at) => Some(std::mem::replace(&mut entries[at], entry.clone())),
+            None => {
+                entries.push(entry.clone());
+                None
+            }
+        };
+        self.snapshot.store(Arc::new(Snapshot::new(entries)));
+        (entry, replaced)
+    }
+
+    /// Takes a kind away.
+    pub(crate) fn remove(&self, resource: &GroupResource) -> Option<Arc<Entry>> {
+        let _writing = self.writing.lock();
+        let mut entries = self.snapshot.load().entries.clone();
+        let at = entries.iter().position(|known| known.gr == *resource)?;
+        let removed = entries.remove(at);
+        self.snapshot.store(Arc::new(Snapshot::new(entries)));
+        Some(removed)
+    }
+
+    /// Makes discovery anew, because something outside the registry that it shows has changed.
+    pub(crate) fn refresh(&self) {
+        let _writing = self.writing.lock();
+        let entries = self.snapshot.load().entries.clone();
+        self.snapshot.store(Arc::new(Snapshot::new(entries)));
+    }
+}

@@ -1,0 +1,131 @@
+//! One write on its way: who asks for what, and what was found on the way.
+
+use api::Value;
+use api::names::Gvk;
+use api::status::ApiResult;
+use auth::UserInfo;
+
+use super::Entry;
+use crate::admission::{AdmissionRequest, Operation};
+use crate::resource::WriteContext;
+use crate::server::Core;
+
+/// A write, whatever it does.
+pub(crate) struct Op<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) entry: &'a Entry,
+    /// The version that the caller speaks.
+    pub(crate) version: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) subresource: Option<&'a str>,
+    pub(crate) user: &'a UserInfo,
+    pub(crate) dry_run: bool,
+    /// Who the changed fields belong to.
+    pub(crate) manager: &'a str,
+    /// `CreateOptions` and the like.
+    pub(crate) options: Value,
+    /// Whether admission is asked; not for the server's own writes.
+    pub(crate) admit: bool,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) audit: Vec<(String, String)>,
+}
+
+/// What a write did.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    /// The object was stored, or would have been.
+    Stored(Value),
+    /// The object is gone; this is its last state.
+    Gone(Value),
+}
+
+/// Makes the new object out of the present one (`None` when it does not exist), in the storage
+/// version. May be called again when another writer came between.
+pub(crate) type Transform<'a> = dyn Fn(Option<&Value>) -> ApiResult<Value> + Send + Sync + 'a;
+
+impl Op<'_> {
+    /// What strategies may know.
+    pub(crate) fn context(&self) -> WriteContext<'_> {
+        WriteContext {
+            user: self.user,
+            now: self.core.clock.now(),
+            namespace: self.namespace,
+            // A scale is written by the rules of the object itself.
+            subresource: self.subresource.filter(|name| *name != "scale"),
+            dry_run: self.dry_run,
+        }
+    }
+
+    /// The kind as the caller speaks of it.
+    pub(crate) fn gvk(&self) -> Gvk {
+        let info = self.entry.resource.info();
+        match self.subresource.and_then(|name| self.entry.subresource(name)) {
+            Some(crate::resource::Subresource { kind: Some((group, version, kind)), .. }) => {
+                Gvk::new(group, version, kind)
+            }
+            _ => Gvk::new(&info.group, self.version, &info.kind),
+        }
+    }
+
+    /// Asks the mutating plugins.
+    pub(crate) async fn admit(
+        &mut self,
+        operation: Operation,
+        name: &str,
+        object: Option<&mut Value>,
+        old: Option<&Value>,
+    ) -> ApiResult<()> {
+        self.ask(operation, name, object, old, true).await
+    }
+
+    /// Asks the validating plugins.
+    pub(crate) async fn validate(
+        &mut self,
+        operation: Operation,
+        name: &str,
+        object: Option<&mut Value>,
+        old: Option<&Value>,
+    ) -> ApiResult<()> {
+        self.ask(operation, name, object, old, false).await
+    }
+
+    async fn ask(
+        &mut self,
+        operation: Operation,
+        name: &str,
+        object: Option<&mut Value>,
+        old: Option<&Value>,
+        mutating: bool,
+    ) -> ApiResult<()> {
+        if !self.admit {
+            return Ok(());
+        }
+        let mut request = AdmissionRequest {
+            operation,
+            resource: self.entry.gr.clone(),
+            version: self.version,
+            kind: self.gvk(),
+            subresource: self.subresource,
+            namespace: self.namespace,
+            name,
+            object,
+            old,
+            options: &self.options,
+            user: self.user,
+            dry_run: self.dry_run,
+            warnings: &mut self.warnings,
+            audit: &mut self.audit,
+        };
+        for plugin in &self.core.admission {
+            if !plugin.handles(&request) {
+                continue;
+            }
+            if mutating {
+                plugin.admit(self.core, &mut request).await?;
+            } else {
+                plugin.validate(self.core, &mut request).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,395 @@
+//! Watches: a cursor into a cache's ring, turned into frames for one client.
+//!
+//! Invariants: every change of the range once, in the store's order; a client that does not keep
+//! up loses its watch and nobody else waits for it; a bookmark's version is one up to which
+//! everything was sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::status::{ApiError, ApiResult};
+use base::drain::Drain;
+use bytes::Bytes;
+use serde_json::json;
+use store::Revision;
+use tokio::time::Instant;
+
+use crate::negotiate::{Format, MetaVersion, Output, Shape};
+use crate::registry::Entry;
+use crate::render::Renderer;
+use crate::server::Core;
+use crate::storage::list::range_prefix;
+use crate::storage::selection::Selection;
+use crate::storage::stored::{write_json, write_number};
+use crate::storage::{CacheEvent, Lost, Stored, Subscription};
+
+/// How much is put into one chunk at most, before the next event.
+const CHUNK_LEN: usize = 64 * 1024;
+/// Events taken from the ring at once.
+const TAKE_LEN: usize = 512;
+/// How often a quiet watch gets a bookmark.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long before its end a watch gets its last bookmark.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+
+/// What a client watches.
+pub(crate) struct WatchRequest {
+    pub(crate) namespace: String,
+    pub(crate) selection: Selection,
+    pub(crate) start: Start,
+    pub(crate) bookmarks: bool,
+    /// The client asked for the initial events to be closed by a bookmark.
+    pub(crate) initial_bookmark: bool,
+    pub(crate) timeout: Duration,
+}
+
+/// Where a watch starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// With what is there now, each as ADDED. `consistent`: the newest.
+    State {
+        /// Wait for the newest, or for at least a revision.
+        at_least: Option<Revision>,
+        consistent: bool,
+    },
+    /// After this revision.
+    After(Revision),
+    /// Now, without what is there.
+    Now,
+}
+
+/// A running watch.
+pub(crate) struct Watcher {
+    core: Arc<Core>,
+    entry: Arc<Entry>,
+    version: String,
+    output: Output,
+    prefix: String,
+    request: WatchRequest,
+    subscription: Subscription,
+    initial: std::vec::IntoIter<Arc<Stored>>,
+    initial_rv: Revision,
+    pending: std::vec::IntoIter<Arc<CacheEvent>>,
+    after: Revision,
+    is_first: bool,
+    initial_bookmark_due: bool,
+    next_bookmark: Instant,
+    end: Instant,
+    drain: Drain,
+    is_over: bool,
+}
+
+/// What a change is to a watcher.
+enum Seen<'e> {
+    Added(&'e Stored),
+    Modified(&'e Stored),
+    Deleted(&'e Stored),
+}
+
+impl Watcher {
+    /// Starts a watch.
+    pub(crate) async fn start(
+        core: &Arc<Core>,
+        entry: &Arc<Entry>,
+        version: &str,
+        output: Output,
+        request: WatchRequest,
+        drain: Drain,
+    ) -> ApiResult<Self> {
+        let cacher = &entry.cacher;
+        cacher.loaded().await;
+        let prefix = range_prefix(cacher, &request.namespace);
+        let (initial, initial_rv, subscription) = match request.start {
+            Start::State { at_least, consistent } => {
+                match at_least {
+                    Some(rv) => core.storage.fresh(rv).await?,
+                    None if consistent => core.storage.catch_up().await?,
+                    None => {}
+                }
+                let progress = core.storage.feed.progress();
+                let (view, subscription) = cacher
+                    .view_and_subscribe(&prefix, progress, |one| {
+                        request.selection.matches(&*entry.resource, one)
+                    })
+                    .ok_or_else(gone)?;
+                (view.objects, view.rv, subscription)
+            }
+            Start::After(rv) => (Vec::new(), rv, cacher.subscribe(rv).map_err(|Lost| too_old(rv))?),
+            Start::Now => {
+                let rv = core.storage.feed.progress().max(cacher.last_rv());
+                (Vec::new(), rv, cacher.subscribe(rv).map_err(|Lost| gone())?)
+            }
+        };
+        let now = Instant::now();
+        Ok(Self {
+            core: core.clone(),
+            entry: entry.clone(),
+            version: version.to_owned(),
+            output,
+            prefix,
+            subscription,
+            initial: initial.into_iter(),
+            initial_rv,
+            pending: Vec::new().into_iter(),
+            after: initial_rv,
+            is_first: true,
+            initial_bookmark_due: request.initial_bookmark,
+            next_bookmark: now
+                + BOOKMARK_EVERY.min(request.timeout.saturating_sub(BOOKMARK_BEFORE_END)),
+            end: now + request.timeout,
+            request,
+            drain,
+            is_over: false,
+        })
+    }
+
+    /// The next chunk of frames; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        let mut chunk = Vec::new();
+        loop {
+            if self.is_over {
+                return None;
+            }
+            if let Err(error) = self.fill(&mut chunk) {
+                self.error_frame(&error, &mut chunk);
+                self.is_over = true;
+            }
+            if !chunk.is_empty() {
+                return Some(chunk.into());
+            }
+            if self.is_over {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                () = self.drain.cancelled() => self.is_over = true,
+                () = self.subscription.changed() => {}
+                () = tokio::time::sleep_until(self.next_bookmark.min(self.end)) => {
+                    self.on_time(&mut chunk);
+                    if !chunk.is_empty() {
+                        return Some(chunk.into());
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_time(&mut self, chunk: &mut Vec<u8>) {
+        let now = Instant::now();
+        if now >= self.next_bookmark {
+            self.next_bookmark = if now + BOOKMARK_EVERY < self.end {
+                now + BOOKMARK_EVERY
+            } else {
+                (self.end - BOOKMARK_BEFORE_END).max(now + Duration::from_millis(500))
+            };
+            if self.request.bookmarks {
+                self.bookmark(chunk);
+            }
+        }
+        if now >= self.end {
+            self.is_over = true;
+        }
+    }
+
+    /// Puts as many frames into the chunk as are there and fit.
+    fn fill(&mut self, chunk: &mut Vec<u8>) -> ApiResult<()> {
+        while chunk.len() < CHUNK_LEN {
+            if let Some(object) = self.initial.next() {
+                self.frame("ADDED", &object, object.rv, chunk)?;
+                self.is_first = false;
+                continue;
+            }
+            if self.initial_bookmark_due {
+                self.initial_bookmark_due = false;
+                self.bookmark_frame(self.initial_rv, true, chunk);
+                continue;
+            }
+            if let Some(event) = self.pending.next() {
+                self.event(&event, chunk)?;
+                continue;
+            }
+            let mut events = Vec::new();
+            // Cut off: the client goes on from the last version that it has seen.
+            if self.subscription.take(TAKE_LEN, &mut events) == Err(Lost) {
+                self.is_over = true;
+            }
+            if events.is_empty() {
+                return Ok(());
+            }
+            self.pending = events.into_iter();
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Arc<CacheEvent>, chunk: &mut Vec<u8>) -> ApiResult<()> {
+        if event.rv <= self.after {
+            return Ok(());
+        }
+        self.after = event.rv;
+        let Some(seen) = self.see(event) else { return Ok(()) };
+        let (kind, object) = match seen {
+            Seen::Added(object) => ("ADDED", object),
+            Seen::Modified(object) => ("MODIFIED", object),
+            Seen::Deleted(object) => ("DELETED", object),
+        };
+        let is_copied = self.output.format == Format::Json
+            && self.output.shape == Shape::Whole
+            && object.is_in(&self.entry.api_version(&self.version));
+        if is_copied || self.is_first {
+            self.frame(kind, object, event.rv, chunk)?;
+            self.is_first = false;
+            return Ok(());
+        }
+        // Made once for all watchers of the same format; whole JSON is copied as fast as a frame.
+        let mut failure = None;
+        let frame = event.frame(self.frame_format(kind), || {
+            let mut frame = Vec::new();
+            failure = self.frame(kind, object, event.rv, &mut frame).err();
+            frame.into()
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => {
+                chunk.extend_from_slice(&frame);
+                Ok(())
+            }
+        }
+    }
+
+    /// What the change is to this watcher, which may see only some of the objects.
+    fn see<'e>(&self, event: &'e CacheEvent) -> Option<Seen<'e>> {
+        let matches = |object: &'e Option<Arc<Stored>>| {
+            object.as_deref().filter(|one| {
+                one.key.starts_with(&self.prefix)
+                    && self.request.selection.matches(&*self.entry.resource, one)
+            })
+        };
+        match (matches(&event.previous), matches(&event.current)) {
+            (None, Some(new)) => Some(Seen::Added(new)),
+            (Some(_), Some(new)) => Some(Seen::Modified(new)),
+            (Some(old), None) => Some(Seen::Deleted(old)),
+            (None, None) => None,
+        }
+    }
+
+    fn frame_format(&self, kind: &str) -> u64 {
+        use std::hash::{Hash, Hasher};
+        let mut hasher = std::hash::DefaultHasher::new();
+        (kind, &self.version, self.output.format, self.output.shape).hash(&mut hasher);
+        // Two groups that share a cache show different kinds.
+        self.entry.gr.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn frame(&self, kind: &str, object: &Stored, rv: Revision, out: &mut Vec<u8>) -> ApiResult<()> {
+        let renderer =
+            Renderer::new(&self.entry, &self.version, self.output, self.core.clock.now());
+        if self.output.format == Format::Protobuf {
+            let mut json = Vec::new();
+            renderer.stored_json(object, rv, self.is_first, &mut json)?;
+            return crate::proto::watch_frame(kind, &json, out);
+        }
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\",\"object\":");
+        renderer.stored_json(object, rv, self.is_first, out)?;
+        out.extend_from_slice(b"}\n");
+        Ok(())
+    }
+
+    /// A bookmark at a revision up to which everything was sent.
+    fn bookmark(&mut self, chunk: &mut Vec<u8>) {
+        let progress = self.core.storage.feed.progress();
+        let before = chunk.len();
+        if self.fill(chunk).is_err() || chunk.len() > before {
+            return; // the next wake-up sends what there is, or says what is wrong
+        }
+        self.after = self.after.max(progress);
+        self.bookmark_frame(self.after, false, chunk);
+    }
+
+    fn bookmark_frame(&mut self, rv: Revision, closes_initial: bool, out: &mut Vec<u8>) {
+        let info = self.entry.resource.info();
+        let api_version = self.entry.api_version(&self.version);
+        let (kind, api_version) = match self.output.shape {
+            Shape::Whole => (&*info.kind, &*api_version),
+            Shape::Partial(version) => ("PartialObjectMetadata", version.api_version()),
+            Shape::Table(version, _) => ("Table", version.api_version()),
+        };
+        let mut metadata = Vec::new();
+        metadata.extend_from_slice(b"{\"resourceVersion\":\"");
+        write_number(rv, &mut metadata);
+        metadata.extend_from_slice(b"\",\"creationTimestamp\":null");
+        if closes_initial {
+            metadata
+                .extend_from_slice(b",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}");
+        }
+        metadata.push(b'}');
+        let mut object = Vec::new();
+        object.extend_from_slice(b"{\"kind\":");
+        write_json(kind, &mut object);
+        object.extend_from_slice(b",\"apiVersion\":");
+        write_json(api_version, &mut object);
+        object.extend_from_slice(b",\"metadata\":");
+        if let Shape::Table(version, _) = self.output.shape {
+            self.bookmark_table(rv, version, &metadata, &mut object);
+        } else {
+            object.extend_from_slice(&metadata);
+        }
+        object.push(b'}');
+        if self.output.format == Format::Protobuf {
+            let _ = crate::proto::watch_frame("BOOKMARK", &object, out);
+            return;
+        }
+        out.extend_from_slice(b"{\"type\":\"BOOKMARK\",\"object\":");
+        out.extend_from_slice(&object);
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// A table's bookmark has a row whose object carries the annotation.
+    fn bookmark_table(
+        &mut self,
+        rv: Revision,
+        version: MetaVersion,
+        metadata: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        let mut list = Vec::new();
+        write_json(&json!({ "resourceVersion": rv.to_string() }), &mut list);
+        out.extend_from_slice(&list);
+        out.extend_from_slice(b",\"columnDefinitions\":");
+        if std::mem::take(&mut self.is_first) {
+            write_json(self.entry.resource.columns(), out);
+        } else {
+            out.extend_from_slice(b"[]");
+        }
+        out.extend_from_slice(b",\"rows\":[{\"cells\":");
+        let cells = vec![serde_json::Value::Null; self.entry.resource.columns().len()];
+        write_json(&cells, out);
+        out.extend_from_slice(b",\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"");
+        out.extend_from_slice(version.api_version().as_bytes());
+        out.extend_from_slice(b"\",\"metadata\":");
+        out.extend_from_slice(metadata);
+        out.extend_from_slice(b"}}]");
+    }
+
+    fn error_frame(&self, error: &ApiError, out: &mut Vec<u8>) {
+        let status = crate::response::status_json(error);
+        if self.output.format == Format::Protobuf {
+            let _ = crate::proto::watch_frame("ERROR", &status, out);
+            return;
+        }
+        out.extend_from_slice(b"{\"type\":\"ERROR\",\"object\":");
+        out.extend_from_slice(&status);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// The watch asked for what is no longer kept.
+pub(crate) fn too_old(rv: Revision) -> ApiError {
+    ApiError::expired(format!("too old resource version: {rv}"))
+}
+
+fn gone() -> ApiError {
+    ApiError::expired("The resourceVersion for the provided watch is too old.")
+}

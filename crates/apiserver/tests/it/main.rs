@@ -1,0 +1,4 @@
+//! The API server in process, on the memory store, with a few kinds of its own.
+
+mod basics;
+mod common;
