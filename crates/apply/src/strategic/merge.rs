@@ -91,9 +91,8 @@ fn take(value: Value, options: Options) -> Option<Value> {
     }
     match value {
         Value::Object(mut map) => {
-            match map.remove(PATCH).as_ref().and_then(Value::as_str) {
-                Some("delete") => return None,
-                Some(_) | None => {}
+            if map.remove(PATCH).is_some_and(|directive| directive == "delete") {
+                return None;
             }
             let kept = map
                 .into_iter()

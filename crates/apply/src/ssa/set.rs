@@ -1,0 +1,288 @@
+//! Sets of field paths, and their JSON form, `FieldsV1`.
+//!
+//! An element of a path is kept as `FieldsV1` writes it: `f:NAME` a field, `k:{…}` a list item by
+//! its keys, `v:VALUE` an item of a set, `i:N` an item by its place.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+/// A path is not deeper than this in any `FieldsV1` that is read.
+const MAX_DEPTH: usize = 200;
+
+/// A set of field paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Set {
+    nodes: BTreeMap<Box<str>, Node>,
+}
+
+/// What is known of one element: whether the path that ends in it is in the set, and which longer
+/// ones are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) member: bool,
+    pub(super) below: Set,
+}
+
+impl Set {
+    /// Whether no path is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Reads `FieldsV1`; what is no path is left out.
+    #[must_use]
+    pub fn from_fields_v1(fields: &Value) -> Self {
+        Self::read(fields, 0)
+    }
+
+    fn read(fields: &Value, depth: usize) -> Self {
+        let mut set = Self::default();
+        if depth > MAX_DEPTH {
+            return set;
+        }
+        for (element, below) in fields.as_object().into_iter().flatten() {
+            if element == "." {
+                continue;
+            }
+            let is_leaf = below.as_object().is_none_or(Map::is_empty);
+            let node = Node {
+                member: is_leaf || below.get(".").is_some(),
+                below: Self::read(below, depth + 1),
+            };
+            if node.is_some() {
+                set.nodes.insert(canonical(element), node);
+            }
+        }
+        set
+    }
+
+    /// Writes `FieldsV1`.
+    #[must_use]
+    pub fn to_fields_v1(&self) -> Value {
+        let mut out = Map::new();
+        for (element, node) in &self.nodes {
+            let mut below = node.below.to_fields_v1();
+            if node.member && !node.below.is_empty() {
+                below["."] = Value::Object(Map::new());
+            }
+            out.insert(element.to_string(), below);
+        }
+        Value::Object(out)
+    }
+
+    /// Adds a path of fields.
+    pub fn insert_fields<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        let mut set = self;
+        let mut names = names.into_iter().peekable();
+        while let Some(name) = names.next() {
+            let node = set.node(&field(name));
+            if names.peek().is_none() {
+                node.member = true;
+                return;
+            }
+            set = &mut node.below;
+        }
+    }
+
+    /// Takes away a path of fields, and all that is below it.
+    pub(super) fn remove_below<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        let mut names = names.into_iter();
+        if let Some(first) = names.next() {
+            let rest: Vec<_> = names.collect();
+            self.remove_path(&field(first), &rest);
+        }
+    }
+
+    fn remove_path(&mut self, first: &str, rest: &[&str]) {
+        let Some((next, further)) = rest.split_first() else {
+            self.nodes.remove(first);
+            return;
+        };
+        if let Some(node) = self.nodes.get_mut(first) {
+            node.below.remove_path(&field(next), further);
+            if !node.is_some() {
+                self.nodes.remove(first);
+            }
+        }
+    }
+
+    /// The node of an element, made when it is not there.
+    pub(super) fn node(&mut self, element: &str) -> &mut Node {
+        self.nodes.entry(element.into()).or_default()
+    }
+
+    /// The node of an element.
+    pub(super) fn get(&self, element: &str) -> Option<&Node> {
+        self.nodes.get(element)
+    }
+
+    pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
+        self.nodes.iter_mut().map(|(element, node)| (&**element, node))
+    }
+
+    pub(super) fn is_member(&self, element: &str) -> bool {
+        self.nodes.get(element).is_some_and(|node| node.member)
+    }
+
+    /// Adds what is below an element, unless that is nothing.
+    pub(super) fn insert_below(&mut self, element: &str, member: bool, below: Self) {
+        if member || !below.is_empty() {
+            self.nodes.insert(element.into(), Node { member, below });
+        }
+    }
+
+    /// The paths of either set.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut union = self.clone();
+        union.extend(other);
+        union
+    }
+
+    fn extend(&mut self, other: &Self) {
+        for (element, node) in &other.nodes {
+            let mine = self.node(element);
+            mine.member |= node.member;
+            mine.below.extend(&node.below);
+        }
+    }
+
+    /// The paths of this set that are not in the other.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        self.zip(other, &|mine, other| mine && !other, true)
+    }
+
+    /// The paths of both sets.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.zip(other, &|mine, other| mine && other, false)
+    }
+
+    fn zip(&self, other: &Self, member: &dyn Fn(bool, bool) -> bool, keep: bool) -> Self {
+        let mut out = Self::default();
+        for (element, node) in &self.nodes {
+            let node = match other.nodes.get(element) {
+                Some(theirs) => Node {
+                    member: member(node.member, theirs.member),
+                    below: node.below.zip(&theirs.below, member, keep),
+                },
+                None if keep => node.clone(),
+                None => continue,
+            };
+            if node.is_some() {
+                out.nodes.insert(element.clone(), node);
+            }
+        }
+        out
+    }
+
+    /// All paths as people read them, `.spec.containers[name="a"].image`.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        self.write_paths("", &mut paths);
+        paths
+    }
+
+    fn write_paths(&self, prefix: &str, paths: &mut Vec<String>) {
+        for (element, node) in self.nodes.iter().filter(|(_, node)| node.member) {
+            paths.push(format!("{prefix}{}", shown(element)));
+        }
+        for (element, node) in &self.nodes {
+            if !node.below.is_empty() {
+                node.below.write_paths(&format!("{prefix}{}", shown(element)), paths);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn is_some(&self) -> bool {
+        self.member || !self.below.is_empty()
+    }
+}
+
+/// The element of a field.
+pub(super) fn field(name: &str) -> String {
+    format!("f:{name}")
+}
+
+/// The name of a field's element.
+pub(super) fn field_name(element: &str) -> Option<&str> {
+    element.strip_prefix("f:")
+}
+
+/// Two writings of the same keys are one element.
+fn canonical(element: &str) -> Box<str> {
+    for prefix in ["k:", "v:"] {
+        if let Some(json) = element.strip_prefix(prefix)
+            && let Ok(value) = serde_json::from_str::<Value>(json)
+        {
+            return format!("{prefix}{value}").into();
+        }
+    }
+    element.into()
+}
+
+fn shown(element: &str) -> String {
+    let text = |value: &Value| match value {
+        Value::String(text) => format!("{text:?}"),
+        other => other.to_string(),
+    };
+    match element.split_at_checked(2) {
+        Some(("f:", name)) => format!(".{name}"),
+        Some(("k:", keys)) => {
+            let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+            let keys: Vec<_> =
+                keys.iter().map(|(key, value)| format!("{key}={}", text(value))).collect();
+            format!("[{}]", keys.join(","))
+        }
+        Some(("v:", value)) => {
+            let value = serde_json::from_str(value).unwrap_or(Value::Null);
+            format!("[={}]", text(&value))
+        }
+        Some(("i:", index)) => format!("[{index}]"),
+        _ => format!(".{element}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn set(fields: Value) -> Set {
+        Set::from_fields_v1(&fields)
+    }
+
+    #[test]
+    fn fields_v1_is_read_and_written() {
+        let fields = json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+            "f:spec": {"f:containers": {"k:{\"name\":\"a\"}": {".": {}, "f:image": {}}}, "f:finalizers": {"v:\"x\"": {}}}});
+        assert_eq!(set(fields.clone()).to_fields_v1(), fields);
+        assert_eq!(
+            set(fields).paths(),
+            [
+                ".metadata.labels",
+                ".metadata.labels.app",
+                ".spec.containers[name=\"a\"]",
+                ".spec.containers[name=\"a\"].image",
+                ".spec.finalizers[=\"x\"]",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_algebra_holds() {
+        let a = set(json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}}));
+        let b = set(json!({"f:a": {"f:b": {}}, "f:d": {}}));
+        assert_eq!(a.difference(&b), set(json!({"f:a": {}, "f:c": {}})));
+        assert_eq!(a.intersection(&b), set(json!({"f:a": {"f:b": {}}})));
+        assert_eq!(a.union(&b), set(json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}, "f:d": {}})));
+        assert!(a.difference(&a).is_empty());
+        assert_eq!(a.difference(&b).union(&a.intersection(&b)), a);
+    }
+}
