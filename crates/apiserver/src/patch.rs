@@ -1,14 +1,11 @@
 //! Patches onto values, by media type. The one place that calls the `apply` crate for them.
 
 use api::Value;
-use api::names::GroupResource;
 use api::schema::Schema;
 use api::status::{ApiError, ApiResult};
+use bytes::Bytes;
 
 use crate::registry::Entry;
-
-/// Operations that one JSON patch may have; apiserver's `maxJSONPatchOperations`.
-const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;
 
 /// The ways to patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,68 +47,27 @@ impl PatchKind {
     }
 }
 
-/// 422 for a JSON patch that does not fit the object.
-fn unprocessable(resource: &GroupResource, name: &str) -> ApiError {
-    ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request")
-        .about(resource, name)
+/// A patch that is not an apply, ready to be applied again and again.
+#[derive(Debug)]
+pub(crate) enum Patch {
+    /// Kept as it came: it is read for each object.
+    Json(Bytes),
+    /// A merge patch.
+    Merge(Value),
+    /// A strategic merge patch.
+    Strategic(Value),
 }
 
-/// Applies a patch (not [`PatchKind::Apply`]) to an object in the caller's version.
-pub(crate) fn patched(
-    kind: PatchKind,
-    entry: &Entry,
-    version: &str,
-    name: &str,
-    object: &Value,
-    patch: &Value,
-) -> ApiResult<Value> {
-    patched_by(kind, &entry.resource.body_schema(version), &entry.gr, name, object, patch)
-}
-
-/// Applies a patch to an object of a schema.
-pub(crate) fn patched_by(
-    kind: PatchKind,
-    _schema: &Schema,
-    resource: &GroupResource,
-    name: &str,
-    object: &Value,
-    patch: &Value,
-) -> ApiResult<Value> {
-    match kind {
-        PatchKind::Json => {
-            let operations = patch.as_array().ok_or_else(|| {
-                ApiError::bad_request(
-                    "json: cannot unmarshal object into Go value of type jsonpatch.Patch",
-                )
-            })?;
-            if operations.len() > JSON_PATCH_OPERATIONS_MAX {
-                return Err(ApiError::request_too_large(JSON_PATCH_OPERATIONS_MAX));
-            }
-            Err(unprocessable(resource, name))
-        }
-        PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply => {
-            let mut new = object.clone();
-            merge(&mut new, patch);
-            Ok(new)
-        }
-    }
-}
-
-/// RFC 7386.
-pub(crate) fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Some(target) = target.as_object_mut() else { return };
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key.clone()).or_insert(Value::Null), value);
+impl Patch {
+    /// The patch applied to an object that is in the form of the schema.
+    ///
+    /// # Errors
+    /// 400 or 422 when the patch does not fit.
+    pub(crate) fn apply(&self, object: &Value, schema: &Schema) -> ApiResult<Value> {
+        match self {
+            Self::Json(patch) => apply::json_patch(object, patch),
+            Self::Merge(patch) => Ok(apply::merge_patch(object, patch)),
+            Self::Strategic(patch) => apply::strategic_merge_patch(object, patch, schema),
         }
     }
 }

@@ -420,6 +420,16 @@ pub trait Resource: Send + Sync + 'static {
         }
     }
 
+    /// Fields that a write through an endpoint resets, so that nobody owns them by it: the status
+    /// by the object itself, the spec by `status`; dots between names.
+    fn reset_fields(&self, subresource: Option<&str>) -> Vec<&'static str> {
+        match subresource {
+            Some("status") => vec!["spec"],
+            None if self.subresources().iter().any(|one| one.name == "status") => vec!["status"],
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether the kind comes from a CustomResourceDefinition: items of its lists keep their
     /// `apiVersion` and `kind`, and strategic merge patches are refused.
     fn is_custom(&self) -> bool {

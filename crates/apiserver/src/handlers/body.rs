@@ -1,7 +1,6 @@
 //! The body of a write: decoded by its kind's schema, and judged as strictly as the client wants.
 
 use api::Value;
-use api::decode::strict_text;
 use api::names::Gvk;
 use api::object;
 use api::schema::Schema;
@@ -106,10 +105,17 @@ pub(crate) fn canonical(value: Value, gvk: &Gvk, schema: &Schema) -> ApiResult<D
     })
 }
 
-/// The strict errors of a patched object, as upstream words them.
-pub(crate) fn patch_strict_error(strict: &[String], gvk: &Gvk, name: &str) -> Option<ApiError> {
-    let text = strict_text(strict)?;
-    let error = api::field::FieldError::invalid(api::field::Path::new("patch"), "", "");
-    let _ = (error, name, gvk);
-    Some(ApiError::bad_request(text))
+/// 400 with the strict errors of a patch, or of what it led to.
+pub(crate) fn patch_strict_error(strict: &[String], is_yaml: bool) -> Option<ApiError> {
+    if strict.is_empty() {
+        return None;
+    }
+    let text = strict.join(", ");
+    Some(ApiError::bad_request(if is_yaml {
+        format!(
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {text}"
+        )
+    } else {
+        format!("strict decoding error: {text}")
+    }))
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::options::WriteOptions;
 use super::{Target, header, wrong_method};
 use crate::codec;
-use crate::patch::{self, PatchKind};
+use crate::patch::{Patch, PatchKind};
 use crate::resource::ScalePaths;
 use crate::response;
 use crate::storage::list::Version;
@@ -116,15 +116,17 @@ impl Target {
         let bytes = codec::read_body(body).await?;
         let decoded = api::decode::untyped(&bytes, api::decode::Format::Yaml)
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
-        let patch = decoded.object;
+        // An apply of a scale has one field that matters, which a merge sets as well.
+        let patch = match kind {
+            PatchKind::Json => Patch::Json(bytes),
+            PatchKind::Strategic => Patch::Strategic(decoded.object),
+            PatchKind::Merge | PatchKind::Apply => Patch::Merge(decoded.object),
+        };
         let schema = api::schema::by_name(SCALE).unwrap_or(api::schema::Schema::Any);
         let gvk = Gvk::new("autoscaling", "v1", "Scale");
-        let name = self.call.info.name.clone();
-        let gr = self.entry.gr.clone();
         let change = |old: &Value| {
             let scale = scale_of(old, paths);
-            let kind = if kind == PatchKind::Apply { PatchKind::Merge } else { kind };
-            let patched = patch::patched_by(kind, &schema, &gr, &name, &scale, &patch)?;
+            let patched = patch.apply(&scale, &schema)?;
             let scale = super::body::canonical(patched, &gvk, &schema)?.object;
             with_scale(old, &scale, paths)
         };

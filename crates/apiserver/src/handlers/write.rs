@@ -1,11 +1,16 @@
 //! create, update and patch.
 
+use std::borrow::Cow;
+
 use api::Value;
+use api::field::{FieldError, Path};
 use api::names::Gvk;
 use api::object;
+use api::schema::Schema;
 use api::status::{ApiError, ApiResult};
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -13,7 +18,7 @@ use super::body::{canonical, patch_strict_error};
 use super::options::{FieldValidation, WriteOptions};
 use super::{Target, header};
 use crate::codec;
-use crate::patch::{self, PatchKind};
+use crate::patch::{Patch, PatchKind};
 use crate::registry::{Op, Updated};
 use crate::response;
 
@@ -46,6 +51,7 @@ impl Target {
             manager,
             options,
             admit: true,
+            tracks: true,
             warnings: Vec::new(),
             audit: Vec::new(),
         }
@@ -86,10 +92,12 @@ impl Target {
         let content_type = header(&self.call.parts.headers, "content-type");
         let kind = PatchKind::of(content_type, &self.entry)?;
         let options = WriteOptions::of(&self.call.query, "PatchOptions")?;
+        check_patch_options(kind, &options, self.call.query.text("fieldManager"))?;
         let bytes = codec::read_body(body).await?;
-        let work = PatchWork::new(&self, kind, options, &bytes)?;
         let manager = self.call.manager();
         let mut op = self.op(subresource, &manager, options.dry_run, "PatchOptions");
+        op.tracks = kind != PatchKind::Apply;
+        let work = PatchWork::new(&self, subresource, kind, options, bytes)?;
         let create = subresource.is_none() && kind == PatchKind::Apply;
         let updated = op.update(&self.call.info.name, create, &|old| work.transform(old)).await?;
         let mut warnings = std::mem::take(&mut op.warnings);
@@ -145,81 +153,130 @@ impl Target {
     }
 }
 
+fn check_patch_options(kind: PatchKind, options: &WriteOptions, manager: &str) -> ApiResult<()> {
+    let mut errors = Vec::new();
+    let apply = kind == PatchKind::Apply;
+    if apply && manager.is_empty() {
+        let path = Path::new("fieldManager");
+        errors.push(FieldError::required(path, "is required for apply patch"));
+    }
+    if !apply && options.force.is_some() {
+        let path = Path::new("force");
+        errors.push(FieldError::forbidden(path, "may not be specified for non-apply patch"));
+    }
+    ApiError::check("meta.k8s.io", "PatchOptions", "", &errors)
+}
+
+/// What is done to the object.
+enum Work {
+    Patch(Patch),
+    /// The configuration of an apply.
+    Apply(Value),
+}
+
 /// A patch and what it is applied with.
 struct PatchWork<'a> {
     target: &'a Target,
-    kind: PatchKind,
+    subresource: Option<&'a str>,
     options: WriteOptions,
-    patch: Value,
+    work: Work,
+    schema: Schema,
     gvk: Gvk,
+    manager: String,
     warnings: Mutex<Vec<String>>,
 }
 
 impl<'a> PatchWork<'a> {
     fn new(
         target: &'a Target,
+        subresource: Option<&'a str>,
         kind: PatchKind,
         options: WriteOptions,
-        bytes: &[u8],
+        bytes: Bytes,
     ) -> ApiResult<Self> {
-        if options.force.is_some() && kind != PatchKind::Apply {
-            let path = api::field::Path::new("force");
-            let error =
-                api::field::FieldError::forbidden(path, "may not be specified for non-apply patch");
-            return Err(ApiError::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
-        }
+        let gvk = target.gvk();
         let format = match kind {
             PatchKind::Apply => api::decode::Format::Yaml,
             _ => api::decode::Format::Json,
         };
-        let decoded = api::decode::untyped(bytes, format).map_err(|error| {
+        let decoded = api::decode::untyped(&bytes, format).map_err(|error| {
             ApiError::bad_request(match kind {
                 PatchKind::Apply => format!("error decoding YAML: {error}"),
                 _ => format!("error decoding patch: {error}"),
             })
         })?;
-        let gvk = target.gvk();
         let mut warnings = Vec::new();
         match options.validation {
             FieldValidation::Strict => {
-                if let Some(error) = patch_strict_error(&decoded.strict, &gvk, "") {
+                if let Some(error) = patch_strict_error(&decoded.strict, kind == PatchKind::Apply) {
                     return Err(error);
                 }
             }
             FieldValidation::Warn => warnings = decoded.strict,
             FieldValidation::Ignore => {}
         }
-        let patch = decoded.object;
-        Ok(Self { target, kind, options, patch, gvk, warnings: Mutex::new(warnings) })
+        let work = match kind {
+            PatchKind::Apply => Work::Apply(decoded.object),
+            PatchKind::Json => Work::Patch(Patch::Json(bytes)),
+            PatchKind::Merge => Work::Patch(Patch::Merge(decoded.object)),
+            PatchKind::Strategic => Work::Patch(Patch::Strategic(decoded.object)),
+        };
+        Ok(Self {
+            target,
+            subresource,
+            options,
+            work,
+            schema: target.entry.resource.body_schema(&target.call.info.version),
+            gvk,
+            manager: target.call.manager(),
+            warnings: Mutex::new(warnings),
+        })
     }
 
     /// The patched object in the storage version.
     fn transform(&self, old: Option<&Value>) -> ApiResult<Value> {
         let target = self.target;
-        let entry = &target.entry;
+        let resource = &target.entry.resource;
         let version = &target.call.info.version;
-        let name = &target.call.info.name;
-        let info = entry.resource.info();
-        let Some(old) = old else {
-            let mut new = self.patch.clone();
-            object::set(&mut new, &["metadata", "name"], name.as_str());
-            return Ok(new);
+        let info = resource.info();
+        let shown = match old {
+            Some(old) if *version != info.storage_version => {
+                Some(Cow::Owned(resource.convert(old.clone(), version)?))
+            }
+            old => old.map(Cow::Borrowed),
         };
-        let shown = if *version == info.storage_version {
-            old.clone()
-        } else {
-            entry.resource.convert(old.clone(), version)?
+        let patched = match (&self.work, shown) {
+            (Work::Patch(patch), Some(shown)) => patch.apply(&shown, &self.schema)?,
+            (Work::Patch(_), None) => {
+                return Err(ApiError::not_found(&target.entry.gr, &target.call.info.name));
+            }
+            (Work::Apply(configuration), shown) => self.applied(shown.as_deref(), configuration)?,
         };
-        let patched = patch::patched(self.kind, entry, version, name, &shown, &self.patch)?;
-        let schema = entry.resource.body_schema(version);
-        let decoded = canonical(patched, &self.gvk, &schema)?;
+        let decoded = canonical(patched, &self.gvk, &self.schema)?;
         self.note(&decoded.strict)?;
         let new = decoded.object;
         target.check_name(&new)?;
         if *version == info.storage_version {
             return Ok(new);
         }
-        entry.resource.convert(new, &info.storage_version)
+        resource.convert(new, &info.storage_version)
+    }
+
+    fn applied(&self, live: Option<&Value>, configuration: &Value) -> ApiResult<Value> {
+        let target = self.target;
+        let mut configuration = configuration.clone();
+        if object::name(&configuration).is_empty() {
+            object::set(&mut configuration, &["metadata", "name"], target.call.info.name.as_str());
+        }
+        if target.entry.is_namespaced() && object::namespace(&configuration).is_empty() {
+            object::set(&mut configuration, &["metadata", "namespace"], target.namespace());
+        }
+        let op = target.op(self.subresource, &self.manager, self.options.dry_run, "PatchOptions");
+        op.with_options(|options| {
+            let mut options = *options;
+            options.force = self.options.force == Some(true);
+            apply::ssa::apply(live, &configuration, &self.schema, &options)
+        })
     }
 
     fn note(&self, strict: &[String]) -> ApiResult<()> {
@@ -234,8 +291,7 @@ impl<'a> PatchWork<'a> {
                 }
             }
             FieldValidation::Strict => {
-                let name = &self.target.call.info.name;
-                if let Some(error) = patch_strict_error(strict, &self.gvk, name) {
+                if let Some(error) = patch_strict_error(strict, false) {
                     return Err(error);
                 }
             }

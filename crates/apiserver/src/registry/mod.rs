@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::discovery::Documents;
-use crate::resource::{Resource, Scope, Subresource, SubresourceBehaviour};
+use crate::resource::{Resource, Scope, Subresource};
 use crate::storage::Cacher;
 
 pub(crate) use delete::DeleteRequest;
@@ -68,14 +68,6 @@ impl Entry {
     /// `apps/v1`, for one of the kind's versions.
     pub(crate) fn api_version(&self, version: &str) -> String {
         api::names::join_api_version(&self.resource.info().group, version)
-    }
-
-    /// Whether this name is a subresource written as the object itself.
-    pub(crate) fn is_view(&self, subresource: &str) -> bool {
-        matches!(
-            self.subresource(subresource).map(|found| &found.behaviour),
-            Some(SubresourceBehaviour::View)
-        )
     }
 }
 

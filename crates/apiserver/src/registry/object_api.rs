@@ -34,6 +34,7 @@ impl Core {
             manager: MANAGER,
             options: json!({}),
             admit: false,
+            tracks: true,
             warnings: Vec::new(),
             audit: Vec::new(),
         }

@@ -26,6 +26,8 @@ pub(crate) struct Op<'a> {
     pub(crate) options: Value,
     /// Whether admission is asked; not for the server's own writes.
     pub(crate) admit: bool,
+    /// Whether changed fields are noted here; an apply has noted them already.
+    pub(crate) tracks: bool,
     pub(crate) warnings: Vec<String>,
     pub(crate) audit: Vec<(String, String)>,
 }

@@ -11,6 +11,7 @@ use api::object;
 use api::status::{ApiError, ApiResult};
 use store::Expect;
 
+use super::fields::differ_by_times_only;
 use super::{Deed, Op, Transform, meta};
 use crate::admission::Operation;
 use crate::storage::stored::{encode, set_resource_version};
@@ -171,8 +172,7 @@ impl Op<'_> {
         if self.is_last_update(&new) {
             return self.finish_deletion(key, name, found, new).await;
         }
-        // Time stamps of managed fields alone are no change either: `track_fields` keeps them.
-        if encode(&mut new)[..] == found.bytes[..] {
+        if encode(&mut new)[..] == found.bytes[..] || differ_by_times_only(&new, &old) {
             return Ok(Try::Done(Updated { deed: Deed::Stored(old), created: false }));
         }
         let pending = match self.entry.resource.hook() {

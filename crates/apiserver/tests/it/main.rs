@@ -2,3 +2,6 @@
 
 mod basics;
 mod common;
+mod deletes;
+mod forms;
+mod patches;
