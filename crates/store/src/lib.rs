@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 pub use engine::embedded::{self, memory};
+pub use engine::etcd;
 pub use error::{StoreError, StoreResult};
 pub use types::*;
 

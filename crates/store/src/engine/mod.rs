@@ -4,3 +4,4 @@
 //! its constructor.
 
 pub mod embedded;
+pub mod etcd;
