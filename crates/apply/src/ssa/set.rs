@@ -188,7 +188,7 @@ impl Set {
     }
 
     fn write_paths(&self, prefix: &str, paths: &mut Vec<String>) {
-        for (element, node) in self.nodes.iter().filter(|(_, node)| node.member) {
+        for (element, _) in self.nodes.iter().filter(|(_, node)| node.member) {
             paths.push(format!("{prefix}{}", shown(element)));
         }
         for (element, node) in &self.nodes {
