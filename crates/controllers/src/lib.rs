@@ -3,8 +3,11 @@
 //! Each decides purely (`plan`) and acts thinly (`reconcile`); each reads the caches of the
 //! process and writes through a client of its own. To add one: its file, its line in [`all`].
 
+mod cluster;
 mod common;
 mod deps;
+mod network;
+mod node;
 mod options;
 mod workloads;
 
@@ -33,6 +36,18 @@ pub fn all() -> Vec<Registration> {
         one("deployment-controller", workloads::deployment::make),
         one("replicaset-controller", workloads::replicaset::make),
         one("replicationcontroller-controller", workloads::replicationcontroller::make),
+        one("endpointslice-controller", network::endpointslice::make),
+        one("endpoints-controller", network::endpoints::make),
+        one("endpointslice-mirroring-controller", network::mirroring::make),
+        // Listens to the collector's watches, so it stands before it.
+        one("namespace-controller", cluster::namespace::make),
+        one("garbage-collector-controller", cluster::garbage::make),
+        one("serviceaccount-controller", cluster::serviceaccount::make),
+        one("root-ca-certificate-publisher-controller", cluster::root_ca::make),
+        one("node-lifecycle-controller", node::lifecycle::make),
+        one("taint-eviction-controller", node::taint_eviction::make),
+        one("node-ipam-controller", node::ipam::make),
+        one("pod-garbage-collector-controller", node::podgc::make),
     ]
 }
 
@@ -48,16 +63,40 @@ pub async fn run(
 ) {
     let engine =
         Engine { caches: caches.clone(), clock: options.clock.clone(), rng: options.rng.clone() };
-    let deps = Deps { caches, options: Arc::new(options) };
-    let tasks: Vec<_> = all()
+    let deps = Deps::new(caches, options);
+    // All watches are registered before any work begins: the garbage collector's inventory has
+    // other listeners, which must hear of everything.
+    let futures: Vec<_> = all()
         .into_iter()
         .filter(|one| !deps.options.disabled.contains(one.name))
-        .map(|one| {
-            let (engine, reconciler) = (engine.clone(), (one.make)(&deps));
-            let (client, drain) = (client_for(one.name), drain.clone());
-            tokio::spawn(async move { engine.run(reconciler, client, drain).await })
-        })
+        .map(|one| engine.start((one.make)(&deps), client_for(one.name), drain.clone()))
         .collect();
     // Panics are contained further down; a task ends when it is drained.
-    futures::future::join_all(tasks).await;
+    futures::future::join_all(futures.into_iter().map(tokio::spawn)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_controller_is_listed_once_under_its_own_name() {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<
+                Result<http::Response<kube::client::Body>, std::convert::Infallible>,
+            >()
+        });
+        let client = kube::Client::new(service, "default");
+        let caches = Caches::new(client, base::rng::SharedRng::seeded(1), Drain::new());
+        let deps = Deps::new(caches, ControllersOptions::default());
+        let mut names = std::collections::BTreeSet::new();
+        for one in all() {
+            let made = (one.make)(&deps);
+            assert_eq!(made.name(), one.name);
+            assert!(names.insert(one.name), "{} is listed twice", one.name);
+            assert!(made.workers() > 0);
+            let mut watches = reconcile::Watches::new(reconcile::Queue::new(one.name));
+            made.watches(&mut watches);
+        }
+    }
 }

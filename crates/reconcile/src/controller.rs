@@ -148,9 +148,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Runs a controller under a client's identity until the drain fires; work in hand is
-    /// finished.
-    pub async fn run(&self, reconciler: Arc<dyn Reconciler>, client: kube::Client, drain: Drain) {
+    /// Registers a controller's watches now, inside a tokio runtime, and gives back the future
+    /// that runs it under a client's identity until the drain fires; work in hand is finished.
+    pub fn start(
+        &self,
+        reconciler: Arc<dyn Reconciler>,
+        client: kube::Client,
+        drain: Drain,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let name = reconciler.name();
         let queue = Queue::new(name);
         let writer = Writer::new(client, "kube-controller-manager");
@@ -170,19 +175,28 @@ impl Engine {
         };
         let mut watches = Watches::new(queue);
         reconciler.watches(&mut watches);
-        for cache in &watches.caches {
-            tokio::select! {
-                () = cache.synced() => {}
-                () = drain.cancelled() => return,
-            }
-        }
-        let workers = (0..reconciler.workers()).map(|_| {
-            let (reconciler, ctx, drain) = (reconciler.clone(), ctx.clone(), drain.clone());
-            tokio::spawn(async move { work(&*reconciler, &ctx, &drain).await })
-        });
-        // A worker contains panics and returns only when drained.
-        futures::future::join_all(workers).await;
+        run(reconciler, ctx, watches.caches, drain)
     }
+}
+
+async fn run(
+    reconciler: Arc<dyn Reconciler>,
+    ctx: Ctx,
+    caches: Vec<Arc<SharedCache>>,
+    drain: Drain,
+) {
+    for cache in &caches {
+        tokio::select! {
+            () = cache.synced() => {}
+            () = drain.cancelled() => return,
+        }
+    }
+    let workers = (0..reconciler.workers()).map(|_| {
+        let (reconciler, ctx, drain) = (reconciler.clone(), ctx.clone(), drain.clone());
+        tokio::spawn(async move { work(&*reconciler, &ctx, &drain).await })
+    });
+    // A worker contains panics and returns only when drained.
+    futures::future::join_all(workers).await;
 }
 
 async fn work(reconciler: &dyn Reconciler, ctx: &Ctx, drain: &Drain) {
@@ -231,5 +245,60 @@ fn failed(ctx: &Ctx, name: &str, key: &Key, error: &Error) {
         tracing::debug!(controller = name, %key, %error, ?delay, "reconcile failed, will retry");
     } else {
         tracing::warn!(controller = name, %key, %error, ?delay, "reconcile keeps failing");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    struct Flaky(AtomicU32);
+
+    #[async_trait]
+    impl Reconciler for Flaky {
+        fn name(&self) -> &'static str {
+            "flaky"
+        }
+
+        fn watches(&self, watches: &mut Watches) {
+            watches.once(Key::new("n", "x"));
+        }
+
+        async fn reconcile(&self, _: &Ctx, _: &Key) -> Result<Action, Error> {
+            match self.0.fetch_add(1, Ordering::SeqCst) {
+                0 => Err(Error::Stuck("not yet".to_owned())),
+                1 => panic!("a bug"),
+                2 => Ok(Action::After(Duration::from_secs(60))),
+                _ => Ok(Action::Await),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_and_panics_are_retried_and_moments_are_kept() {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<
+                Result<http::Response<kube::client::Body>, std::convert::Infallible>,
+            >()
+        });
+        let client = kube::Client::new(service, "default");
+        let drain = Drain::new();
+        let engine = Engine {
+            caches: Caches::new(client.clone(), SharedRng::seeded(1), drain.clone()),
+            clock: base::clock::system(),
+            rng: SharedRng::seeded(1),
+        };
+        let flaky = Arc::new(Flaky(AtomicU32::new(0)));
+        let started = tokio::time::Instant::now();
+        let run = tokio::spawn(engine.start(flaky.clone(), client, drain.clone()));
+        while flaky.0.load(Ordering::SeqCst) < 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(started.elapsed() >= Duration::from_secs(60));
+        let metrics = crate::metrics::queue("flaky");
+        assert_eq!((metrics.errors(), metrics.panics()), (2, 1));
+        drain.cancel();
+        run.await.unwrap();
     }
 }

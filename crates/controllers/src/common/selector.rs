@@ -44,11 +44,6 @@ pub(crate) fn map_matches(selector: &Labels, labels: Option<&Labels>) -> bool {
             .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
-/// A selector of equalities.
-pub(crate) fn from_map(map: &Labels) -> LabelSelector {
-    LabelSelector { match_labels: Some(map.clone()), match_expressions: None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,7 @@
+//! What keeps the cluster itself in order: namespaces, garbage, accounts, trust.
+
+pub(crate) mod discovery;
+pub(crate) mod garbage;
+pub(crate) mod namespace;
+pub(crate) mod root_ca;
+pub(crate) mod serviceaccount;
