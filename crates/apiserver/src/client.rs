@@ -25,7 +25,6 @@ pub struct ServerService {
 
 impl Server {
     /// The server as an axum router.
-    #[must_use]
     pub fn router(&self) -> axum::Router {
         axum::Router::new().fallback_service(self.service())
     }

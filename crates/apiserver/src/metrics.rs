@@ -43,11 +43,7 @@ impl Metrics {
     /// Counts an answered request.
     pub(crate) fn observe(&self, info: &RequestInfo, code: u16, took: Duration) {
         let key = Key {
-            verb: if info.is_resource {
-                info.verb.to_uppercase()
-            } else {
-                info.verb.to_uppercase()
-            },
+            verb: info.verb.to_uppercase(),
             group: info.group.clone(),
             version: info.version.clone(),
             resource: info.resource.clone(),

@@ -80,7 +80,7 @@ impl Target {
         let manager = self.call.manager();
         let mut op = self.op(subresource, &manager, options.dry_run, "UpdateOptions");
         op.warnings = received.warnings;
-        let new = op.into_storage_version(received.value)?;
+        let new = op.storage_form(received.value)?;
         let create = subresource.is_none() && self.entry.resource.allows_create_on_update();
         let name = &self.call.info.name;
         let updated = op.update(name, create, &|_| Ok(new.clone())).await?;

@@ -16,7 +16,7 @@ const NAME_TRIES: usize = 8;
 impl Op<'_> {
     /// Creates an object given in the caller's version; answers it in the storage version.
     pub(crate) async fn create(&mut self, body: Value) -> ApiResult<Value> {
-        let mut new = self.into_storage_version(body)?;
+        let mut new = self.storage_form(body)?;
         meta::match_namespace(self, &mut new)?;
         if !matches!(object::str_at(&new, &["metadata", "resourceVersion"]), "" | "0") {
             return Err(ApiError::new(
@@ -131,7 +131,7 @@ impl Op<'_> {
     }
 
     /// Turns the caller's object into the storage version.
-    pub(crate) fn into_storage_version(&self, body: Value) -> ApiResult<Value> {
+    pub(crate) fn storage_form(&self, body: Value) -> ApiResult<Value> {
         let info = self.entry.resource.info();
         if self.version == info.storage_version {
             return Ok(body);

@@ -20,9 +20,9 @@ pub(super) fn match_namespace(op: &Op<'_>, new: &mut Value) -> ApiResult<()> {
     if given.is_empty() {
         object::set(new, &["metadata", "namespace"], op.namespace);
     } else if given != op.namespace {
-        return Err(ApiError::bad_request(format!(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )));
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     Ok(())
 }

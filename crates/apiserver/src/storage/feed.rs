@@ -149,8 +149,12 @@ impl Task {
     async fn load(&self, cacher: &Cacher, at: Revision) -> StoreResult<()> {
         let mut objects = Vec::new();
         let mut after = None;
-        // At revision 0 there is nothing to read, and no snapshot to read it from.
-        while at > 0 {
+        if at == 0 {
+            // There is nothing to read, and no snapshot to read it from.
+            cacher.load(objects, at);
+            return Ok(());
+        }
+        loop {
             let page = self
                 .store
                 .range(Range {

@@ -237,7 +237,7 @@ fn parse_token(text: &str) -> ApiResult<Token> {
         )));
     }
     if token.start.is_empty() || token.start.split('/').any(|part| part == "..") {
-        return Err(invalid(format!("{}", token.start)));
+        return Err(invalid(token.start));
     }
     Ok(token)
 }

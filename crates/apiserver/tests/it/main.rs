@@ -1,7 +1,10 @@
 //! The API server in process, on the memory store, with a few kinds of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod basics;
 mod common;
 mod deletes;
 mod forms;
 mod patches;
+mod tls;
