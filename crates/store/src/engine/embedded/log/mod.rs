@@ -241,6 +241,8 @@ impl Log {
                 vec![Err(error); submissions.len()].into_iter()
             }
         };
+        // Who is answered finds the counts as they are now.
+        self.count(core);
         for submission in submissions {
             let outcome = outcomes.next();
             if let (Submission::Write(_, reply), Some(outcome)) = (submission, outcome) {
