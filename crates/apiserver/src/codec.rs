@@ -6,6 +6,7 @@
 
 use api::Value;
 use api::decode::{self, DecodeError};
+use api::names::Gvk;
 use api::schema::Schema;
 use api::status::{ApiError, ApiResult};
 use axum::body::Body;
@@ -37,7 +38,7 @@ pub(crate) fn body_format(content_type: &str) -> ApiResult<Format> {
     match media {
         "" | "*/*" | JSON => Ok(Format::Json),
         YAML => Ok(Format::Yaml),
-        PROTOBUF if crate::proto::is_supported() => Ok(Format::Protobuf),
+        PROTOBUF => Ok(Format::Protobuf),
         _ => Err(ApiError::unsupported_media_type(&[JSON, YAML, PROTOBUF])),
     }
 }
@@ -47,13 +48,14 @@ pub(crate) fn decode(
     bytes: &[u8],
     format: Format,
     schema: &Schema,
+    expected: &Gvk,
 ) -> Result<Decoded, DecodeError> {
     match format {
         Format::Json => decode::body(bytes, decode::Format::Json, schema),
         Format::Yaml => decode::body(bytes, decode::Format::Yaml, schema),
-        Format::Protobuf => crate::proto::decode(bytes)
-            .map_err(|error| DecodeError::new(error.to_string()))
-            .and_then(|value| decode::value(value, schema)),
+        // The transcoder has brought it into its canonical form already.
+        Format::Protobuf => crate::proto::decode(bytes, expected)
+            .map(|object| Decoded { object, strict: Vec::new() }),
     }
 }
 

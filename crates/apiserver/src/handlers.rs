@@ -124,7 +124,7 @@ fn time_limit(info: &RequestInfo, query: &Query<'_>) -> Duration {
 }
 
 fn negotiate_error_format(headers: &HeaderMap) -> Format {
-    let offer = Offer { shapes: true, protobuf: crate::proto::is_supported(), watch: false };
+    let offer = Offer { shapes: true, protobuf: true, watch: false };
     negotiate(header(headers, "accept"), "", offer).map(|output| output.format).unwrap_or_default()
 }
 
@@ -225,13 +225,20 @@ async fn dispatch(call: Call, body: Body) -> ApiResult<Response> {
         return Err(wrong_method(&entry.gr, info.verb));
     }
     let handler = entry.resource.virtual_handler();
-    let output =
-        call.negotiate(info.verb == "watch", handler.is_none() || info.verb != "create")?;
+    let shapes = handler.is_none() || info.verb != "create";
+    let protobuf = has_protobuf(&entry, &info.version);
+    let output = call.negotiate(Offer { shapes, protobuf, watch: info.verb == "watch" })?;
     let target = Target { call, entry, output };
     if let Some(handler) = handler {
         return target.virtual_verb(&*handler, body).await;
     }
     target.verb(body).await
+}
+
+/// Whether a kind can be said in protobuf.
+fn has_protobuf(entry: &Entry, version: &str) -> bool {
+    !entry.resource.is_custom()
+        && api::proto::is_supported(&entry.api_version(version), &entry.resource.info().kind)
 }
 
 /// 405 in go-restful's words.
@@ -258,8 +265,7 @@ fn no_such_resource(call: &Call, snapshot: &crate::registry::Snapshot) -> Respon
 
 impl Call {
     /// Agrees on the form of the answer.
-    pub(crate) fn negotiate(&self, watch: bool, shapes: bool) -> ApiResult<Output> {
-        let offer = Offer { shapes, protobuf: crate::proto::is_supported(), watch };
+    pub(crate) fn negotiate(&self, offer: Offer) -> ApiResult<Output> {
         let accept = header(&self.parts.headers, "accept");
         let mut output = negotiate(accept, self.query.text("includeObject"), offer)?;
         output.is_pretty = match self.query.get("pretty") {

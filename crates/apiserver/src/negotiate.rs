@@ -97,10 +97,13 @@ impl Format {
 }
 
 impl Output {
-    /// The `Content-Type` of an answer.
-    pub(crate) fn content_type(self) -> String {
+    /// The `Content-Type` of a stream of events; JSON's does not say that it is one.
+    pub(crate) fn stream_type(self) -> String {
         let media = self.format.media_type();
-        if self.is_stream { format!("{media};stream=watch") } else { media.to_owned() }
+        match self.format {
+            Format::Json if !self.is_stream => media.to_owned(),
+            _ => format!("{media};stream=watch"),
+        }
     }
 }
 
@@ -184,9 +187,23 @@ pub(crate) fn negotiate(accept: &str, include: &str, offer: Offer) -> ApiResult<
                 None => continue,
             },
         };
+        if format == Format::Protobuf && !has_protobuf(shape) {
+            continue;
+        }
         return Ok(Output { format, shape, is_stream, is_pretty: false });
     }
     Err(not_acceptable(offer))
+}
+
+/// Whether a shape can be said in protobuf.
+fn has_protobuf(shape: Shape) -> bool {
+    match shape {
+        Shape::Whole => true,
+        Shape::Partial(version) => {
+            api::proto::is_supported(version.api_version(), "PartialObjectMetadata")
+        }
+        Shape::Table(version, _) => api::proto::is_supported(version.api_version(), "Table"),
+    }
 }
 
 /// 406, with what could have been had.

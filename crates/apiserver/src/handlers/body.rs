@@ -37,7 +37,7 @@ impl Target {
     ) -> ApiResult<Received> {
         let format = codec::body_format(header(&self.call.parts.headers, "content-type"))?;
         let bytes = codec::read_body(body).await?;
-        let mut decoded = codec::decode(&bytes, format, schema)
+        let mut decoded = codec::decode(&bytes, format, schema, gvk)
             .map_err(|error| error.handled_as(&gvk.kind, &gvk.version))?;
         check_kind(&mut decoded.object, gvk)?;
         let options = WriteOptions::of(&self.call.query, "CreateOptions")?;

@@ -1,6 +1,7 @@
 //! delete and deletecollection.
 
 use api::Value;
+use api::names::Gvk;
 use api::object;
 use api::status::{ApiError, ApiResult};
 use axum::body::Body;
@@ -35,8 +36,9 @@ impl Target {
             let format = codec::body_format(header(&self.call.parts.headers, "content-type"))?;
             let schema = api::schema::by_name("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
                 .unwrap_or(api::schema::Schema::Any);
-            let decoded = codec::decode(&bytes, format, &schema)
-                .map_err(|error| error.handled_as("DeleteOptions", "v1"))?;
+            let decoded =
+                codec::decode(&bytes, format, &schema, &Gvk::new("", "v1", "DeleteOptions"))
+                    .map_err(|error| error.handled_as("DeleteOptions", "v1"))?;
             let kind = object::kind(&decoded.object);
             if !matches!(kind, "" | "DeleteOptions") {
                 return Err(ApiError::bad_request(

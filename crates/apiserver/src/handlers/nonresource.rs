@@ -120,8 +120,7 @@ fn discover(call: &Call, path: &str) -> ApiResult<Response> {
             &format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"),
         ),
         Form::Plain => {
-            let offer =
-                Offer { shapes: false, protobuf: crate::proto::is_supported(), watch: false };
+            let offer = Offer { shapes: false, protobuf: true, watch: false };
             // `as=` ranges that cannot be had are passed over; plain JSON is upstream's last resort.
             let output = negotiate(accept, "", offer).unwrap_or_default();
             let body =
@@ -136,7 +135,8 @@ fn discover(call: &Call, path: &str) -> ApiResult<Response> {
 }
 
 fn call_is_pretty(call: &Call) -> bool {
-    call.negotiate(false, false).is_ok_and(|output| output.is_pretty)
+    call.negotiate(Offer { shapes: false, protobuf: true, watch: false })
+        .is_ok_and(|output| output.is_pretty)
 }
 
 /// A document with its tag, or 304 when the client has it.

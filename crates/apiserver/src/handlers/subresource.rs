@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{Call, Target, wrong_method};
 use crate::admission::Operation;
+use crate::negotiate::{Offer, Output};
 use crate::registry::Entry;
 use crate::resource::{
     Subresource, SubresourceAnswer, SubresourceBehaviour, SubresourceHandler, SubresourceRequest,
@@ -32,7 +33,18 @@ pub(super) async fn serve(call: Call, entry: Arc<Entry>, body: Body) -> ApiResul
     if !call.info.rest.is_empty() && !connects {
         return Err(ApiError::no_such_path());
     }
-    let output = if connects { Default::default() } else { call.negotiate(false, true)? };
+    let protobuf = match &found.kind {
+        Some((group, version, kind)) => {
+            api::proto::is_supported(&api::names::join_api_version(group, version), kind)
+        }
+        None => super::has_protobuf(&entry, &call.info.version),
+    };
+    let shapes = matches!(found.behaviour, SubresourceBehaviour::View);
+    let output = if connects {
+        Output::default()
+    } else {
+        call.negotiate(Offer { shapes, protobuf, watch: false })?
+    };
     let target = Target { call, entry, output };
     match found.behaviour.clone() {
         SubresourceBehaviour::View => match verb {

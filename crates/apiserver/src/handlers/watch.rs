@@ -59,7 +59,7 @@ impl Target {
             let chunk = watcher.next().await?;
             Some((Ok::<_, std::convert::Infallible>(chunk), (watcher, counted)))
         });
-        let mut answer = response::bytes(200, &self.output.content_type(), "");
+        let mut answer = response::bytes(200, &self.output.stream_type(), "");
         *answer.body_mut() = Body::from_stream(chunks);
         Ok(answer)
     }

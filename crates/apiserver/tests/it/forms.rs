@@ -96,3 +96,58 @@ async fn pretty_when_asked_for() {
     let text = f.get("/api/v1?pretty=true").await;
     assert!(text.bytes.starts_with(b"{\n"));
 }
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+#[tokio::test]
+async fn protobuf_in_and_out() {
+    let f = fixture();
+    let headers = [("content-type", PROTOBUF), ("accept", PROTOBUF)];
+    let body = api::proto::encode(&config_map("a")).unwrap();
+    let made = f.call(Method::POST, MAPS, &headers, body).await;
+    assert_eq!((made.code, made.headers["content-type"].to_str().unwrap()), (201, PROTOBUF));
+    let made = api::proto::decode(&made.bytes).unwrap();
+    assert_eq!(made, f.get(&format!("{MAPS}/a")).await.expect(200));
+    let list = f.call(Method::GET, MAPS, &headers[1..], "").await;
+    let list = api::proto::decode(&list.bytes).unwrap();
+    assert_eq!(list["items"][0]["metadata"], made["metadata"]);
+    let missing = f.call(Method::GET, &format!("{MAPS}/x"), &headers[1..], "").await;
+    let missing = api::proto::decode(&missing.bytes).unwrap();
+    assert_eq!((&missing["kind"], &missing["code"]), (&json!("Status"), &json!(404)));
+    let options = api::proto::encode(&json!({
+        "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Orphan",
+    }));
+    let uri = format!("{MAPS}/a");
+    let kept = f.call(Method::DELETE, &uri, &headers[..1], options.unwrap()).await.expect(200);
+    assert_eq!(kept["metadata"]["finalizers"], json!(["orphan"]));
+    // Custom resources have no protobuf.
+    let widgets = "/apis/example.com/v1/widgets";
+    assert_eq!(f.call(Method::GET, widgets, &headers[1..], "").await.code, 406);
+    let accept = [("accept", "application/vnd.kubernetes.protobuf,application/json")];
+    f.call(Method::GET, widgets, &accept, "").await.expect(200);
+    for path in ["/api", "/apis", "/api/v1", "/apis/apps"] {
+        let answer = f.call(Method::GET, path, &headers[1..], "").await;
+        assert_eq!(answer.code, 200);
+        api::proto::decode(&answer.bytes).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_protobuf_watch() {
+    let f = fixture();
+    f.post(MAPS, config_map("a")).await.expect(201);
+    let request = http::Request::get(format!("{MAPS}?watch=1&timeoutSeconds=1"))
+        .header("accept", "application/vnd.kubernetes.protobuf;stream=watch")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let response = f.send(request).await;
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/vnd.kubernetes.protobuf;stream=watch"
+    );
+    let bytes = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let length = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
+    let (kind, object) = api::proto::read_watch_event(&bytes[4..4 + length]).unwrap();
+    assert_eq!(kind, "ADDED");
+    assert_eq!(api::object::name(&api::proto::decode(object).unwrap()), "a");
+}
