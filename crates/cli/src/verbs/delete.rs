@@ -1,6 +1,7 @@
 //! `delete`: take objects away, and wait until they are gone.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use api::Value;
@@ -97,22 +98,10 @@ impl Verb for Delete {
         if gone.is_empty() && !failed && !args.get_flag("ignore-not-found") {
             println!("No resources found");
         }
-        let waits =
-            args.get_flag("force") || !args.get_one::<bool>("wait").copied().unwrap_or(true);
-        if !waits {
-            let limit =
-                parse_duration(args.get_one::<String>("timeout").map_or("0", String::as_str))?;
-            let all = async {
-                for (target, uid) in &gone {
-                    until_gone(&api, target, uid).await?;
-                }
-                anyhow::Ok(())
-            };
-            if limit.is_zero() {
-                all.await?;
-            } else if tokio::time::timeout(limit, all).await.map(Result::ok).is_err() {
-                bail!("timed out waiting for the condition");
-            }
+        let waits = args.get_one::<bool>("wait").copied().unwrap_or(true);
+        if waits && !args.get_flag("force") {
+            let limit = args.get_one::<String>("timeout").map_or("0", String::as_str);
+            wait(&api, &gone, parse_duration(limit)?).await?;
         }
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -192,6 +181,34 @@ async fn delete(api: &Api, target: &Target, args: &ArgMatches) -> Result<Option<
         _ => uid(&answer),
     };
     Ok(Some(found).filter(|uid| !uid.is_empty()).map(str::to_owned))
+}
+
+/// Deletes one object and waits until it is gone.
+pub(super) async fn delete_and_wait(api: &Api, target: &Target, name: &str) -> Result<()> {
+    let path = target.mapping.object(&target.namespace, name);
+    let answer = api.send("DELETE", &path, &json!({ "propagationPolicy": "Background" })).await?;
+    let found = match str_at(&answer, &["kind"]) {
+        "Status" => str_at(&answer, &["details", "uid"]),
+        _ => uid(&answer),
+    };
+    until_gone(api, target, found).await
+}
+
+/// Waits until all these objects are gone; for ever when the limit is zero.
+async fn wait(api: &Api, gone: &[(Target, String)], limit: Duration) -> Result<()> {
+    let all = async {
+        for (target, uid) in gone {
+            until_gone(api, target, uid).await?;
+        }
+        anyhow::Ok(())
+    };
+    if limit.is_zero() {
+        return all.await;
+    }
+    match tokio::time::timeout(limit, all).await {
+        Ok(done) => done,
+        Err(_) => bail!("timed out waiting for the condition"),
+    }
 }
 
 /// Waits for the deletion event of an object, or finds that it is gone, or another.

@@ -10,12 +10,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures::{AsyncBufReadExt as _, StreamExt as _};
 use serde_json::json;
 
+use crate::Failure;
 use crate::client::{Api, TABLE};
 use crate::mapper::Mapper;
 use crate::print::{Output, output_args, table};
 use crate::target::{self, Target};
 use crate::verb::{Ctx, Verb};
-use crate::Failure;
 
 /// The page size of lists; the server hands out long ones in pieces.
 const CHUNK: usize = 500;

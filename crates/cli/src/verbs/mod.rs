@@ -1,10 +1,12 @@
 //! The verbs, one file each, and their list.
 
 mod api_resources;
+mod apply;
 mod create;
 mod delete;
 mod get;
 mod logs;
+mod rollout;
 mod scale;
 mod version;
 
@@ -15,10 +17,12 @@ use crate::verb::Verb;
 pub fn all() -> Vec<Box<dyn Verb>> {
     vec![
         Box::new(get::Get),
+        Box::new(apply::Apply),
         Box::new(create::Create),
         Box::new(delete::Delete),
         Box::new(logs::Logs),
         Box::new(scale::Scale),
+        Box::new(rollout::Rollout),
         Box::new(api_resources::ApiResources),
         Box::new(version::Version),
     ]
