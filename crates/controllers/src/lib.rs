@@ -36,6 +36,7 @@ pub fn all() -> Vec<Registration> {
         one("deployment-controller", workloads::deployment::make),
         one("replicaset-controller", workloads::replicaset::make),
         one("replicationcontroller-controller", workloads::replicationcontroller::make),
+        one("daemonset-controller", workloads::daemonset::make),
         one("endpointslice-controller", network::endpointslice::make),
         one("endpoints-controller", network::endpoints::make),
         one("endpointslice-mirroring-controller", network::mirroring::make),

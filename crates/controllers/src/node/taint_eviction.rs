@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use reconcile::{Action, Cache, Ctx, Delete, Error, Event, Key, Reconciler, Watches};
 
 use super::{BY_NODE, index_by_node, mark_disrupted, node_of};
+use crate::common::node_fit::tolerates;
 use crate::common::owner::{name, namespace};
 use crate::common::pods;
 use crate::deps::Deps;
@@ -140,19 +141,6 @@ fn tolerated(taint: &Taint, tolerations: &[Toleration]) -> Option<Option<i64>> {
         return None;
     }
     Some(seconds.into_iter().flatten().min())
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if !(effect.is_empty() || effect == taint.effect) || !(key.is_empty() || key == taint.key) {
-        return false;
-    }
-    match text(&toleration.operator).as_str() {
-        "Exists" => true,
-        "" | "Equal" => text(&toleration.value) == text(&taint.value),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What keeps pods running: ReplicaSets, Deployments and their like.
 
+pub(crate) mod daemonset;
 pub(crate) mod deployment;
 pub(crate) mod replicaset;
 pub(crate) mod replicationcontroller;
