@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use serde_json::Value;
 
 /// What `types.tsv` knows of a field.
@@ -49,6 +52,17 @@ fn main() {
     out.push_str("];\n");
     write_out("schema_table.rs", &out);
     write_out("proto_table.rs", &proto_table(&go));
+    pack_openapi();
+}
+
+/// The tables of the OpenAPI documents, deflated, a zero byte between them.
+fn pack_openapi() {
+    let text = [read("schema.json"), read("paths.tsv"), read("descriptions.tsv")].join("\0");
+    let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(text.as_bytes()).expect("a Vec takes all");
+    let packed = packed.finish().expect("a Vec takes all");
+    let folder = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
+    fs::write(Path::new(&folder).join("openapi.bin"), packed).expect("OUT_DIR can be written");
 }
 
 fn read(name: &str) -> String {

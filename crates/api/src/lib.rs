@@ -15,6 +15,7 @@ pub mod field;
 pub mod intstr;
 pub mod names;
 pub mod object;
+pub mod openapi;
 pub mod proto;
 pub mod quantity;
 pub mod schema;

@@ -8,7 +8,7 @@
 
 mod read;
 mod table;
-mod wire;
+pub(crate) mod wire;
 mod write;
 
 use serde_json::{Map, Value};

@@ -4,7 +4,7 @@ use super::ProtoError;
 
 /// A field's value as the wire has it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Wire<'a> {
+pub(crate) enum Wire<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
@@ -12,20 +12,20 @@ pub(super) enum Wire<'a> {
 }
 
 /// Reads the fields of a message.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, ProtoError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, ProtoError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let (first, rest) =
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field; `None` at the end.
-    pub(super) fn next_field(&mut self) -> Result<Option<(u32, Wire<'a>)>, ProtoError> {
+    pub(crate) fn next_field(&mut self) -> Result<Option<(u32, Wire<'a>)>, ProtoError> {
         if self.bytes.is_empty() {
             return Ok(None);
         }
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A string field's value.
-pub(super) fn text(bytes: &[u8]) -> Result<String, ProtoError> {
+pub(crate) fn text(bytes: &[u8]) -> Result<String, ProtoError> {
     // Go's strings may hold any bytes, JSON's may not.
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
@@ -88,7 +88,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<String, ProtoError> {
     }
 }
 
-pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+pub(crate) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -105,25 +105,25 @@ fn put_tag(number: u32, wire_type: u8, out: &mut Vec<u8>) {
     put_varint(u64::from(number) << 3 | u64::from(wire_type), out);
 }
 
-pub(super) fn put_int(number: u32, value: i64, out: &mut Vec<u8>) {
+pub(crate) fn put_int(number: u32, value: i64, out: &mut Vec<u8>) {
     put_tag(number, 0, out);
     // Negative numbers are sign-extended to ten bytes, those of 32 bits too.
     put_varint(value.cast_unsigned(), out);
 }
 
-pub(super) fn put_double(number: u32, value: f64, out: &mut Vec<u8>) {
+pub(crate) fn put_double(number: u32, value: f64, out: &mut Vec<u8>) {
     put_tag(number, 1, out);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-pub(super) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     put_tag(number, 2, out);
     put_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
 /// Puts what `write` writes, behind its length.
-pub(super) fn put_nested<E>(
+pub(crate) fn put_nested<E>(
     number: u32,
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,

@@ -142,11 +142,8 @@ fn write_special(kind: Kind, value: &Value, out: &mut Vec<u8>) -> Result<(), Pro
             wire::put_int(2, number, out);
             wire::put_bytes(3, text.as_bytes(), out);
         }
-        Kind::Json => {
-            if !value.is_null() {
-                wire::put_bytes(1, value.to_string().as_bytes(), out);
-            }
-        }
+        Kind::Json if value.is_null() => {}
+        Kind::Json => wire::put_bytes(1, value.to_string().as_bytes(), out),
         Kind::Strings => {
             for item in value.as_array().into_iter().flatten() {
                 wire::put_bytes(1, string(item)?.as_bytes(), out);

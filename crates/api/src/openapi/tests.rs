@@ -1,0 +1,131 @@
+use super::*;
+
+fn catalogue(custom: &[CustomKind]) -> Catalogue<'_> {
+    Catalogue { git_version: "v1.36.0", is_served: &|_, version| version != "v1alpha1", custom }
+}
+
+/// Every `$ref` leads somewhere.
+fn check_references(document: &Value, at: &str, known: &Map<String, Value>) {
+    match document {
+        Value::Object(map) => {
+            if let Some(Value::String(reference)) = map.get("$ref") {
+                let name = reference.rsplit('/').next().unwrap();
+                assert!(known.contains_key(name), "{at}: {reference}");
+            }
+            map.iter().for_each(|(key, value)| check_references(value, key, known));
+        }
+        Value::Array(items) => items.iter().for_each(|item| check_references(item, at, known)),
+        _ => {}
+    }
+}
+
+fn cron_tab() -> CustomKind {
+    CustomKind {
+        group: "stable.example.com".into(),
+        version: "v1".into(),
+        kind: "CronTab".into(),
+        list_kind: "CronTabList".into(),
+        plural: "crontabs".into(),
+        namespaced: true,
+        schema: Some(json!({"type": "object", "description": "A tab.", "properties": {
+            "spec": {"type": "object", "required": ["a", "n"], "properties": {
+                "a": {"type": "string", "default": "x", "oneOf": [{"minLength": 1}]},
+                "n": {"type": "string", "nullable": true},
+                "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"z": {"type": "string"}}}}}}})),
+        selectable_fields: vec!["spec.a".into()],
+        status: true,
+        scale: true,
+    }
+}
+
+#[test]
+fn a_v3_document_holds_its_paths_and_all_that_they_refer_to() {
+    let document = catalogue(&[]).v3("apis/apps/v1").unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    check_references(&document, "", schemas);
+    let deployment = &schemas["io.k8s.api.apps.v1.Deployment"];
+    assert_eq!(
+        deployment["x-kubernetes-group-version-kind"],
+        json!([{"group": "apps", "version": "v1", "kind": "Deployment"}])
+    );
+    assert!(deployment["description"].as_str().unwrap().starts_with("Deployment enables"));
+    let path = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments"];
+    assert_eq!(path["post"]["operationId"], "createAppsV1NamespacedDeployment");
+    assert_eq!(path["parameters"][0]["name"], "namespace");
+    let names: Vec<_> = path["post"]["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert!(names.contains(&"fieldValidation"));
+    let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+    assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+    assert_eq!(
+        containers["items"]["allOf"][0]["$ref"],
+        "#/components/schemas/io.k8s.api.core.v1.Container"
+    );
+    assert!(schemas["io.k8s.apimachinery.pkg.api.resource.Quantity"]["oneOf"].is_array());
+    let scale =
+        &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["get"];
+    assert_eq!(scale["operationId"], "readAppsV1NamespacedDeploymentScale");
+    let all = &document["paths"]["/apis/apps/v1/deployments"]["get"];
+    assert_eq!(all["operationId"], "listAppsV1DeploymentForAllNamespaces");
+}
+
+#[test]
+fn v3_paths_are_those_that_have_documents() {
+    let custom = [cron_tab()];
+    let catalogue = catalogue(&custom);
+    let paths = catalogue.v3_paths();
+    for known in [
+        "api",
+        "api/v1",
+        "apis",
+        "apis/apps",
+        "apis/apps/v1",
+        "version",
+        "apis/stable.example.com/v1",
+    ] {
+        assert!(paths.iter().any(|path| path == known), "{known} in {paths:?}");
+    }
+    assert!(!paths.iter().any(|path| path.ends_with("v1alpha1")));
+    for path in paths.iter().step_by(9) {
+        assert!(catalogue.v3(path).is_some(), "{path}");
+    }
+    assert!(catalogue.v3("apis/nothing/v1").is_none());
+}
+
+#[test]
+fn the_v2_document_is_whole() {
+    let document = catalogue(&[cron_tab()]).v2();
+    let definitions = document["definitions"].as_object().unwrap();
+    check_references(&document, "", definitions);
+    assert!(definitions.len() > 600, "{}", definitions.len());
+    assert_eq!(
+        definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"]["format"],
+        "int-or-string"
+    );
+    let custom = &definitions["com.example.stable.v1.CronTab"];
+    assert_eq!(custom["description"], "A tab.");
+    let spec = &custom["properties"]["spec"];
+    assert_eq!(spec["properties"]["a"], json!({"type": "string"}));
+    assert_eq!(spec["properties"]["n"], json!({}));
+    assert_eq!(spec["required"], json!(["a"]));
+    assert!(spec["properties"]["free"].get("properties").is_none());
+    assert_eq!(custom["x-kubernetes-selectable-fields"], json!([{"fieldPath": "spec.a"}]));
+    assert!(custom["properties"]["metadata"]["$ref"].as_str().unwrap().ends_with("ObjectMeta"));
+    assert!(document["paths"]["/apis/stable.example.com/v1/namespaces/{namespace}/crontabs/{name}/scale"]["get"].is_object());
+}
+
+#[test]
+fn the_v2_document_has_a_protobuf_form() {
+    let document = catalogue(&[cron_tab()]).v2();
+    let bytes = v2_protobuf(&document);
+    let mut reader = crate::proto::wire::Reader::new(&bytes);
+    let mut fields = Vec::new();
+    while let Some((number, _)) = reader.next_field().unwrap() {
+        fields.push(number);
+    }
+    assert_eq!(fields, [1, 2, 8, 9, 12, 13]);
+}
