@@ -99,6 +99,7 @@ impl Watcher {
         let cacher = &entry.cacher;
         cacher.loaded().await;
         let prefix = range_prefix(cacher, &request.namespace);
+        let mut replayed = Vec::new();
         let (initial, initial_rv, subscription) = match request.start {
             Start::State { at_least, consistent } => {
                 match at_least {
@@ -114,7 +115,11 @@ impl Watcher {
                     .ok_or_else(gone)?;
                 (view.objects, view.rv, subscription)
             }
-            Start::After(rv) => (Vec::new(), rv, cacher.subscribe(rv).map_err(|Lost| too_old(rv))?),
+            Start::After(rv) => {
+                let (events, subscription) = core.storage.changes_after(cacher, rv).await?;
+                replayed = events;
+                (Vec::new(), rv, subscription)
+            }
             Start::Now => {
                 let rv = core.storage.feed.progress().max(cacher.last_rv());
                 (Vec::new(), rv, cacher.subscribe(rv).map_err(|Lost| gone())?)
@@ -130,7 +135,7 @@ impl Watcher {
             subscription,
             initial: initial.into_iter(),
             initial_rv,
-            pending: Vec::new().into_iter(),
+            pending: replayed.into_iter(),
             after: initial_rv,
             is_first: true,
             initial_bookmark_due: request.initial_bookmark,
@@ -383,11 +388,6 @@ impl Watcher {
         out.extend_from_slice(&status);
         out.extend_from_slice(b"}\n");
     }
-}
-
-/// The watch asked for what is no longer kept.
-pub(crate) fn too_old(rv: Revision) -> ApiError {
-    ApiError::expired(format!("too old resource version: {rv}"))
 }
 
 fn gone() -> ApiError {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::Value;
 use api::status::{ApiError, ApiResult};
 use axum::response::Response;
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use super::{Call, header};
 use crate::discovery::{self, Document, Form};
 use crate::health;
-use crate::negotiate::{Offer, negotiate, parse_accept};
+use crate::negotiate::{Format, Offer, negotiate, parse_accept};
 use crate::resource::Resource;
 use crate::response;
 
@@ -123,8 +124,7 @@ fn discover(call: &Call, path: &str) -> ApiResult<Response> {
             let offer = Offer { shapes: false, protobuf: true, watch: false };
             // `as=` ranges that cannot be had are passed over; plain JSON is upstream's last resort.
             let output = negotiate(accept, "", offer).unwrap_or_default();
-            let body =
-                crate::codec::transcode(found.json.to_vec(), output.format, call_is_pretty(call))?;
+            let body = plain_body(call, &found, output.format)?;
             response::object(200, output, body)
         }
     };
@@ -132,6 +132,17 @@ fn discover(call: &Call, path: &str) -> ApiResult<Response> {
         answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     }
     Ok(answer)
+}
+
+/// A plain document in a format. Some of them have no `apiVersion` in JSON; protobuf's envelope
+/// says it of all.
+fn plain_body(call: &Call, found: &Document, format: Format) -> ApiResult<Vec<u8>> {
+    if format != Format::Protobuf {
+        return crate::codec::transcode(found.json.to_vec(), format, call_is_pretty(call));
+    }
+    let mut value: Value = serde_json::from_slice(&found.json).map_err(ApiError::internal)?;
+    value["apiVersion"] = "v1".into();
+    crate::codec::encode(&value, format, false)
 }
 
 fn call_is_pretty(call: &Call) -> bool {

@@ -282,6 +282,23 @@ impl Cacher {
         Ok(Subscription { cacher: self.clone(), next_seq, epoch: state.epoch, changed })
     }
 
+    /// Subscribes to all that the ring holds; the second number is the revision after which it
+    /// holds everything.
+    pub(crate) fn subscribe_oldest(self: &Arc<Self>) -> Result<(Subscription, Revision), Lost> {
+        let changed = self.changed.subscribe();
+        let state = self.state.read();
+        if !state.is_loaded {
+            return Err(Lost);
+        }
+        let subscription = Subscription {
+            cacher: self.clone(),
+            next_seq: state.first_seq,
+            epoch: state.epoch,
+            changed,
+        };
+        Ok((subscription, state.from_rv))
+    }
+
     /// A view and the subscription to what comes after it. `None` when the cache was dropped.
     pub(crate) fn view_and_subscribe(
         self: &Arc<Self>,

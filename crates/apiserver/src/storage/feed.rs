@@ -18,8 +18,8 @@ use super::cacher::Cacher;
 use super::stored::Stored;
 use super::transform::ValueTransformer;
 
-/// Everything that is an object lies below.
-pub(crate) const ROOT: &str = "/registry/";
+/// Everything in the store, objects or not: so progress follows every revision.
+pub(crate) const ROOT: &str = "/";
 const PAGE_LEN: usize = 2000;
 const RETRY: Duration = Duration::from_millis(250);
 

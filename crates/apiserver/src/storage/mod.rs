@@ -6,6 +6,7 @@
 mod cacher;
 mod feed;
 pub(crate) mod list;
+mod replay;
 pub(crate) mod selection;
 pub(crate) mod stored;
 mod transform;

@@ -73,6 +73,10 @@ impl TestKind {
         }
     }
 
+    pub(crate) fn become_custom(&mut self) {
+        self.custom = true;
+    }
+
     pub(crate) fn config_map() -> Self {
         let mut kind = Self::new("", "ConfigMap", "configmaps");
         kind.schema = Some("io.k8s.api.core.v1.ConfigMap");
@@ -244,7 +248,14 @@ pub(crate) fn fixture() -> Fixture {
 
 /// The same, with changed options.
 pub(crate) fn fixture_with(change: impl FnOnce(&mut ServerOptions)) -> Fixture {
-    let store: store::SharedStore = store::memory();
+    fixture_on(store::memory(), change)
+}
+
+/// A server on a store that there is.
+pub(crate) fn fixture_on(
+    store: store::SharedStore,
+    change: impl FnOnce(&mut ServerOptions),
+) -> Fixture {
     let mut options = ServerOptions::new(store.clone(), kinds());
     options.rng = SharedRng::seeded(7);
     change(&mut options);

@@ -132,7 +132,7 @@ async fn protobuf_in_and_out() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_protobuf_watch() {
     let f = fixture();
     f.post(MAPS, config_map("a")).await.expect(201);

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod basics;
+mod chain;
 mod common;
 mod deletes;
 mod forms;
+mod model;
 mod patches;
 mod tls;

@@ -1,0 +1,292 @@
+//! The chain before the handlers, and what surrounds them: who, as whom, may it, room, time,
+//! panics, admission, encryption, kinds that come and go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use api::Value;
+use api::names::GroupResource;
+use api::object;
+use api::status::{ApiError, ApiResult};
+use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::authn::{Authenticator, Credentials};
+use apiserver::authz::Authorizer;
+use apiserver::resource::ObjectApi;
+use apiserver::{InFlight, ValueTransformer};
+use async_trait::async_trait;
+use auth::{Attributes, Decision, Target, UserInfo};
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use serde_json::json;
+use tower::ServiceExt;
+
+use crate::common::{TestKind, config_map, fixture, fixture_with};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// Knows the token `good` as alice.
+struct Token;
+
+#[async_trait]
+impl Authenticator for Token {
+    async fn authenticate(&self, credentials: &Credentials<'_>) -> ApiResult<Option<UserInfo>> {
+        Ok((credentials.bearer_token == Some("good")).then(|| UserInfo::named("alice", &[])))
+    }
+}
+
+/// Lets alice read, and be bob.
+struct Rules;
+
+#[async_trait]
+impl Authorizer for Rules {
+    async fn authorize(&self, attributes: &Attributes) -> Decision {
+        let Target::Resource(target) = &attributes.target else {
+            return Decision::NoOpinion(String::new());
+        };
+        let fine = match attributes.user.username.as_str() {
+            "alice" => {
+                matches!(target.verb.as_str(), "get" | "list" | "watch")
+                    || (target.verb == "impersonate" && target.name == "bob")
+            }
+            "bob" => target.verb == "create",
+            _ => false,
+        };
+        if fine { Decision::Allow(String::new()) } else { Decision::NoOpinion(String::new()) }
+    }
+}
+
+async fn ask(
+    server: &apiserver::Server,
+    method: Method,
+    headers: &[(&str, &str)],
+    body: Value,
+) -> (u16, Value) {
+    let mut request = Request::builder().method(method).uri(MAPS);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let response = server.service().oneshot(request.body(body).unwrap()).await.unwrap();
+    let code = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap())
+}
+
+#[tokio::test]
+async fn who_as_whom_and_whether() {
+    let f = fixture_with(|options| {
+        options.authenticators.push(Arc::new(Token));
+        options.authorizers.push(Arc::new(Rules));
+    });
+    let get = Method::GET;
+    let good = ("authorization", "Bearer good");
+    assert_eq!(ask(&f.server, get.clone(), &[good], Value::Null).await.0, 200);
+    let bad = ("authorization", "Bearer bad");
+    assert_eq!(ask(&f.server, get.clone(), &[bad], Value::Null).await.1["message"], "Unauthorized");
+    let (code, anonymous) = ask(&f.server, get, &[], Value::Null).await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        anonymous["message"],
+        r#"configmaps is forbidden: User "system:anonymous" cannot list resource "configmaps" in API group "" in the namespace "default""#
+    );
+    let post = Method::POST;
+    assert_eq!(ask(&f.server, post.clone(), &[good], config_map("a")).await.0, 403);
+    let bob = ("impersonate-user", "bob");
+    assert_eq!(ask(&f.server, post.clone(), &[good, bob], config_map("a")).await.0, 201);
+    let (code, refused) =
+        ask(&f.server, post, &[good, ("impersonate-user", "root")], config_map("b")).await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        refused["message"],
+        r#"users "root" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope"#
+    );
+}
+
+/// Labels what is created, refuses deletions of what is called `keep`, panics at `boom`.
+struct Plugin;
+
+#[async_trait]
+impl AdmissionPlugin for Plugin {
+    fn name(&self) -> &'static str {
+        "Test"
+    }
+
+    fn handles(&self, _request: &AdmissionRequest<'_>) -> bool {
+        true
+    }
+
+    async fn admit(
+        &self,
+        _api: &dyn ObjectApi,
+        request: &mut AdmissionRequest<'_>,
+    ) -> ApiResult<()> {
+        assert!(request.name != "boom", "boom");
+        if let (Operation::Create, Some(object)) =
+            (request.operation, request.object.as_deref_mut())
+        {
+            object::set(object, &["metadata", "labels", "admitted"], "yes");
+            request.warnings.push("look out".to_owned());
+        }
+        Ok(())
+    }
+
+    async fn validate(
+        &self,
+        _api: &dyn ObjectApi,
+        request: &mut AdmissionRequest<'_>,
+    ) -> ApiResult<()> {
+        if request.operation == Operation::Delete && request.name == "keep" {
+            return Err(ApiError::forbidden(&request.resource, request.name, "it is kept"));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn admission_changes_refuses_and_may_panic() {
+    let f = fixture_with(|options| options.admission.push(Arc::new(Plugin)));
+    let made = f.post(MAPS, config_map("keep")).await;
+    assert_eq!(made.headers["warning"], "299 - \"look out\"");
+    assert_eq!(made.expect(201)["metadata"]["labels"]["admitted"], "yes");
+    let refused = f.delete(&format!("{MAPS}/keep"), json!({})).await.expect(403);
+    assert_eq!(refused["message"], "configmaps \"keep\" is forbidden: it is kept");
+    let broken = f.post(MAPS, config_map("boom")).await.expect(500);
+    assert_eq!(broken["reason"], "InternalError");
+    f.get(&format!("{MAPS}/keep")).await.expect(200);
+    // The server's own writes pass by.
+    let api = f.server.object_api();
+    let maps = GroupResource::new("", "configmaps");
+    let mut own = config_map("own");
+    own["metadata"]["namespace"] = "default".into();
+    let own = api.create(&maps, own, false).await.unwrap();
+    assert!(object::label(&own, "admitted").is_none());
+    let found = api.get(&maps, "default", "own").await.unwrap();
+    assert_eq!(*found, own);
+    let change = |object: &mut Value| {
+        object["data"]["a"] = "changed".into();
+        Ok(())
+    };
+    let changed = api.modify(&maps, None, "default", "own", false, &change).await.unwrap();
+    assert_eq!(changed["data"]["a"], "changed");
+    api.delete(&maps, "default", "own", &json!({}), false).await.unwrap();
+    assert_eq!(api.get(&maps, "default", "own").await.unwrap_err().code(), 404);
+}
+
+#[tokio::test]
+async fn too_many_requests_are_told_to_come_back() {
+    let f = fixture_with(|options| options.flow = Arc::new(InFlight::new(0, 0)));
+    let (code, refused) = ask(&f.server, Method::GET, &[], Value::Null).await;
+    assert_eq!((code, &refused["details"]["retryAfterSeconds"]), (429, &json!(1)));
+    // Masters pass.
+    f.get(MAPS).await.expect(200);
+}
+
+/// Never answers.
+struct Stuck;
+
+#[async_trait]
+impl Authorizer for Stuck {
+    async fn authorize(&self, _attributes: &Attributes) -> Decision {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_takes_too_long_is_answered() {
+    let f = fixture_with(|options| options.authorizers.push(Arc::new(Stuck)));
+    let started = tokio::time::Instant::now();
+    let late = f.get(&format!("{MAPS}?timeout=5s")).await.expect(504);
+    assert_eq!(late["reason"], "Timeout");
+    assert_eq!(started.elapsed().as_secs(), 5);
+    f.get(MAPS).await.expect(504);
+    assert_eq!(started.elapsed().as_secs(), 65);
+}
+
+/// Turns every byte round.
+#[derive(Default)]
+struct Flip(AtomicUsize);
+
+impl Flip {
+    fn flip(&self, bytes: &Bytes) -> ApiResult<Bytes> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(bytes.iter().map(|byte| !byte).collect::<Vec<u8>>().into())
+    }
+}
+
+impl ValueTransformer for Flip {
+    fn encrypt(&self, _key: &str, plain: Bytes) -> ApiResult<Bytes> {
+        self.flip(&plain)
+    }
+
+    fn decrypt(&self, _key: &str, stored: Bytes) -> ApiResult<Bytes> {
+        self.flip(&stored)
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_may_be_encrypted() {
+    let f = fixture_with(|options| options.transformer = Arc::new(Flip::default()));
+    let made = f.post(MAPS, config_map("a")).await.expect(201);
+    let (stored, _) = f.store.get("/registry/configmaps/default/a").await.unwrap();
+    assert_eq!(stored.unwrap().value[0], !b'{');
+    assert_eq!(f.get(&format!("{MAPS}/a")).await.expect(200), made);
+    assert_eq!(f.get(MAPS).await.expect(200)["items"][0]["metadata"], made["metadata"]);
+    let second = crate::common::fixture_on(f.store.clone(), |options| {
+        options.transformer = Arc::new(Flip::default());
+    });
+    assert_eq!(second.get(MAPS).await.expect(200)["items"][0]["metadata"], made["metadata"]);
+}
+
+#[tokio::test]
+async fn kinds_come_and_go() {
+    let f = fixture();
+    let uri = "/apis/new.example.com/v1/namespaces/default/gadgets";
+    assert_eq!(f.get(uri).await.code, 404);
+    let kind = || {
+        let mut kind = TestKind::new("new.example.com", "Gadget", "gadgets");
+        kind.become_custom();
+        Arc::new(kind)
+    };
+    f.server.add_resource(kind()).await;
+    let gadget =
+        json!({"apiVersion": "new.example.com/v1", "kind": "Gadget", "metadata": {"name": "g"}});
+    f.post(uri, gadget).await.expect(201);
+    let list = f.get(uri).await.expect(200);
+    assert_eq!(list["items"][0]["kind"], "Gadget");
+    let groups = f.get("/apis").await.expect(200);
+    assert!(groups.to_string().contains("new.example.com"));
+    // Replaced by a newer form of itself: the objects stay, the watches end.
+    let mut watch = f.watch(&format!("{uri}?watch=1")).await;
+    watch.brief().await;
+    f.server.add_resource(kind()).await;
+    assert!(watch.next().await.is_none());
+    f.get(&format!("{uri}/g")).await.expect(200);
+    f.server.remove_resource(&GroupResource::new("new.example.com", "gadgets")).await;
+    assert_eq!(f.get(uri).await.code, 404);
+    assert!(!f.get("/apis").await.expect(200).to_string().contains("new.example.com"));
+}
+
+#[tokio::test]
+async fn requests_are_audited_and_counted() {
+    #[derive(Default)]
+    struct Sink(Mutex<Vec<apiserver::audit::AuditEvent>>);
+    impl apiserver::audit::AuditSink for Sink {
+        fn record(&self, event: apiserver::audit::AuditEvent) {
+            self.0.lock().push(event);
+        }
+    }
+    let sink = Arc::new(Sink::default());
+    let own = sink.clone();
+    let f = fixture_with(|options| options.audit = Some(own));
+    f.post(MAPS, config_map("a")).await.expect(201);
+    let events = sink.0.lock();
+    assert_eq!((events[0].verb.as_str(), events[0].code), ("create", 201));
+    assert_eq!(events[0].user.username, "tester");
+    drop(events);
+    let metrics = f.get("/metrics").await;
+    let text = std::str::from_utf8(&metrics.bytes).unwrap();
+    assert!(text.contains("apiserver_request_total{code=\"201\""), "{text}");
+}
