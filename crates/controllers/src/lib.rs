@@ -37,6 +37,7 @@ pub fn all() -> Vec<Registration> {
         one("replicaset-controller", workloads::replicaset::make),
         one("replicationcontroller-controller", workloads::replicationcontroller::make),
         one("daemonset-controller", workloads::daemonset::make),
+        one("statefulset-controller", workloads::statefulset::make),
         one("endpointslice-controller", network::endpointslice::make),
         one("endpoints-controller", network::endpoints::make),
         one("endpointslice-mirroring-controller", network::mirroring::make),

@@ -4,3 +4,4 @@ pub(crate) mod daemonset;
 pub(crate) mod deployment;
 pub(crate) mod replicaset;
 pub(crate) mod replicationcontroller;
+pub(crate) mod statefulset;
