@@ -17,8 +17,6 @@ pub(crate) const ANNOTATION_SOURCE: &str = "kubernetes.io/config.source";
 pub(crate) const ANNOTATION_MIRROR: &str = "kubernetes.io/config.mirror";
 /// On a static pod: the hash of its definition.
 pub(crate) const ANNOTATION_HASH: &str = "kubernetes.io/config.hash";
-/// The priority from which a pod is critical to the system.
-const PRIORITY_SYSTEM_CRITICAL: i32 = 2_000_000_000;
 /// The priority from which a pod is critical to its node.
 pub(crate) const PRIORITY_NODE_CRITICAL: i32 = 2_000_001_000;
 
@@ -108,12 +106,6 @@ pub(crate) fn is_mirror(pod: &Pod) -> bool {
 /// Whether the pod was read from a manifest on the node.
 pub(crate) fn is_static(pod: &Pod) -> bool {
     annotation(pod, ANNOTATION_SOURCE).is_some_and(|source| source != "api")
-}
-
-/// Whether the pod matters more than others to the node's own working.
-pub(crate) fn is_critical(pod: &Pod) -> bool {
-    let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default();
-    is_static(pod) || is_mirror(pod) || priority >= PRIORITY_SYSTEM_CRITICAL
 }
 
 /// Whether the API server was asked to delete the pod.

@@ -18,7 +18,6 @@ use tokio::task::AbortHandle;
 
 use super::state::{ProbeKind, ProbeState, Settings};
 use super::{Outcome, exec, grpc, http, tcp};
-use crate::config::labels;
 use crate::events::PodEvents;
 use crate::pod::{self, ContainerKind};
 use crate::worker::plan::Verdicts;
@@ -336,9 +335,4 @@ pub(crate) fn address(
 pub(crate) fn probe_grace(container: &Container, startup: bool) -> Option<i64> {
     let probe = if startup { &container.startup_probe } else { &container.liveness_probe };
     probe.as_ref()?.termination_grace_period_seconds
-}
-
-/// The name of a running container, for messages.
-pub(crate) fn name_of(status: &ContainerStatus) -> String {
-    labels::container_name(status).to_owned()
 }

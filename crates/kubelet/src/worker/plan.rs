@@ -96,7 +96,7 @@ fn sandbox_changed(pod: &Pod, view: &PodView) -> (bool, u32) {
     }
     let on_node = newest.linux.namespaces.network == container_runtime::NamespaceMode::Node;
     if on_node != pod::is_host_network(pod) {
-        return (true, 0.max(next));
+        return (true, next);
     }
     let no_address = !on_node && view.ips().is_empty();
     (no_address, next)
