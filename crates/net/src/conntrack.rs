@@ -21,6 +21,11 @@ const TUPLE_REPLY: u16 = 2;
 const ID: u16 = 12;
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTOCOL: u16 = 2;
+const FILTER: u16 = 25;
+const FILTER_ORIGINAL: u16 = 1;
+const FILTER_REPLY: u16 = 2;
+/// The filter's flag for "the source address".
+const FILTER_SOURCE: u32 = 1;
 const GENMSG_LEN: usize = 4;
 
 /// A connection as the kernel remembers it.
@@ -73,18 +78,61 @@ impl Conntrack {
     /// # Errors
     /// The kernel refused.
     pub fn flows(&mut self, protocol: u8) -> Result<Vec<Flow>, Error> {
+        let mut flows = self.dump(libc::AF_INET, |_| {})?;
+        flows.extend(self.dump(libc::AF_INET6, |_| {})?);
+        flows.retain(|flow| flow.protocol == protocol);
+        Ok(flows)
+    }
+
+    /// The remembered connections that an address began or answers.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn flows_of(&mut self, ip: IpAddr) -> Result<Vec<Flow>, Error> {
+        let family = if ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
         let mut flows = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let mut encoder = Encoder::default();
-            let kind = SUBSYSTEM << 8 | GET;
-            encoder.message(kind, REQUEST | DUMP, 0, |e| e.raw(&[family_number(family), 0, 0, 0]));
-            self.channel
-                .request(encoder.as_mut_slice(), |kind, payload| {
-                    let flow = (kind == SUBSYSTEM << 8 | NEW).then(|| read(payload)).flatten();
-                    flows.extend(flow.filter(|flow| flow.protocol == protocol));
-                })
-                .map_err(|refusal| refusal.on("list tracked connections"))?;
+        for (tuple, filter) in [(TUPLE_ORIGINAL, FILTER_ORIGINAL), (TUPLE_REPLY, FILTER_REPLY)] {
+            flows.extend(self.dump(family, |e| {
+                e.nested(tuple, |t| {
+                    t.nested(TUPLE_IP, |ips| match ip {
+                        IpAddr::V4(ip) => ips.attr(1, &ip.octets()),
+                        IpAddr::V6(ip) => ips.attr(3, &ip.octets()),
+                    });
+                });
+                e.nested(FILTER, |f| f.attr(filter, &FILTER_SOURCE.to_ne_bytes()));
+            })?);
         }
+        // A kernel that cannot filter tells of all.
+        flows.retain(|flow| flow.source.ip() == ip || flow.answerer.ip() == ip);
+        Ok(flows)
+    }
+
+    /// Forgets every connection that an address began or answers: for an address that nobody has
+    /// any more. Otherwise a client that happens to use the same port again, within minutes or
+    /// days, would be led to where nobody is. Returns how many there were.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn forget_address(&mut self, ip: IpAddr) -> Result<usize, Error> {
+        let mut count = 0;
+        for flow in self.flows_of(ip)? {
+            count += usize::from(self.forget(&flow)?);
+        }
+        Ok(count)
+    }
+
+    fn dump(&mut self, family: i32, filter: impl FnOnce(&mut Encoder)) -> Result<Vec<Flow>, Error> {
+        let mut encoder = Encoder::default();
+        encoder.message(SUBSYSTEM << 8 | GET, REQUEST | DUMP, 0, |e| {
+            e.raw(&[family_number(family), 0, 0, 0]);
+            filter(e);
+        });
+        let mut flows = Vec::new();
+        self.channel
+            .request(encoder.as_mut_slice(), |kind, payload| {
+                flows.extend((kind == SUBSYSTEM << 8 | NEW).then(|| read(payload)).flatten());
+            })
+            .map_err(|refusal| refusal.on("list tracked connections"))?;
         Ok(flows)
     }
 

@@ -239,3 +239,21 @@ fn root_this_machine_passes_the_check() {
         assert_eq!(check.outcome, Ok(()), "{}", check.name);
     }
 }
+
+#[tokio::test]
+async fn root_nothing_is_remembered_of_a_pod_that_is_gone() {
+    let lab = Lab::new();
+    let network = PodNetwork::start(lab.config()).await.unwrap();
+    let (a, a_held) = attach(&network, "a", Vec::new()).await;
+    let (_b, b_held) = attach(&network, "b", Vec::new()).await;
+    serve(&lab.outside, &format!("{OUTSIDE_IP}:80"));
+    let (of_a, of_b) = (a_held.ips[0], b_held.ips[0]);
+    assert!(ask(&lab.node, at(of_a, 8080)).is_ok());
+    assert!(ask(&lab.node, at(of_b, 8080)).is_ok());
+    assert!(ask(&a, at(OUTSIDE_IP, 80)).is_ok());
+    let mut conntrack = net::conntrack::Conntrack::open_in(&lab.node).unwrap();
+    assert_eq!(conntrack.flows_of(of_a).unwrap().len(), 2);
+    network.detach("a").await.unwrap();
+    assert_eq!(conntrack.flows_of(of_a).unwrap().len(), 0);
+    assert_eq!(conntrack.flows_of(of_b).unwrap().len(), 1);
+}

@@ -29,6 +29,7 @@ pub use links::POD_LINK;
 pub use records::Attachment;
 
 use crate::Error;
+use crate::conntrack::Conntrack;
 use crate::netns::NetNs;
 use crate::nft::{Batch, Family, Nft, Table};
 use records::Records;
@@ -293,7 +294,11 @@ impl Inner {
             Err(error) if error.is_not_found() => {}
             other => other?,
         }
-        self.on_host(|| links::pod_down(&pod.link))?;
+        self.on_host(|| {
+            links::pod_down(&pod.link)?;
+            let mut conntrack = Conntrack::open()?;
+            pod.ips.iter().try_for_each(|ip| conntrack.forget_address(*ip).map(drop))
+        })?;
         self.records.remove(&pod)?;
         state.release(&pod.ips);
         state.attachments.remove(id);
