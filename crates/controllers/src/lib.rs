@@ -38,6 +38,7 @@ pub fn all() -> Vec<Registration> {
         one("replicationcontroller-controller", workloads::replicationcontroller::make),
         one("daemonset-controller", workloads::daemonset::make),
         one("statefulset-controller", workloads::statefulset::make),
+        one("job-controller", workloads::job::make),
         one("endpointslice-controller", network::endpointslice::make),
         one("endpoints-controller", network::endpoints::make),
         one("endpointslice-mirroring-controller", network::mirroring::make),

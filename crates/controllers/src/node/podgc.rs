@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::Mutex;
 use reconcile::{
-    Action, Cache, Ctx, Delete, Error, Event, Failure, Key, Reconciler, Watches, or_gone,
+    Action, Cache, Ctx, Delete, Error, Event, Failure, Key, Patch, Reconciler, Watches, or_gone,
 };
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{BY_NODE, index_by_node, mark_disrupted, node_of, ready};
@@ -144,8 +145,15 @@ fn is_out_of_service(node: &Node) -> bool {
 
 /// Nobody will ever end this pod in order, so it is taken away at once.
 async fn finish(ctx: &Ctx, pod: &Pod, why: &str, disrupted: bool) -> Result<(), Failure> {
-    if disrupted && !pods::is_terminal(pod) {
-        mark_disrupted(ctx, pod, "DeletionByPodGC", why, true).await?;
+    if !pods::is_terminal(pod) {
+        if disrupted {
+            mark_disrupted(ctx, pod, "DeletionByPodGC", why, true).await?;
+        } else {
+            let patch =
+                json!({"metadata": {"uid": pod.metadata.uid}, "status": {"phase": "Failed"}});
+            let key = Key::of(&pod.metadata);
+            or_gone(ctx.writer.patch::<Pod>(&key, "status", Patch::Merge(patch)).await)?;
+        }
     }
     let how = Delete { grace_seconds: Some(0), ..Delete::uid(pod.metadata.uid.as_deref()) };
     or_gone(ctx.writer.delete::<Pod>(&Key::of(&pod.metadata), how).await)?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod daemonset;
 pub(crate) mod deployment;
+pub(crate) mod job;
 pub(crate) mod replicaset;
 pub(crate) mod replicationcontroller;
 pub(crate) mod statefulset;
