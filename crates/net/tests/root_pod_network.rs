@@ -257,3 +257,27 @@ async fn root_nothing_is_remembered_of_a_pod_that_is_gone() {
     assert_eq!(conntrack.flows_of(of_a).unwrap().len(), 0);
     assert_eq!(conntrack.flows_of(of_b).unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn root_many_pods_come_and_go_together() {
+    let lab = Lab::new();
+    let network = PodNetwork::start(lab.config()).await.unwrap();
+    let each = |n: u16| {
+        let network = network.clone();
+        tokio::spawn(async move {
+            let (id, pod) = (n.to_string(), NetNs::new().unwrap());
+            let held = network.attach(&id, pod, host_port(9000 + n)).await.unwrap();
+            network.detach(&id).await.unwrap();
+            held.ips[0]
+        })
+    };
+    let tasks: Vec<_> = (0..24).map(each).collect();
+    let mut ips = std::collections::BTreeSet::new();
+    for task in tasks {
+        assert!(ips.insert(task.await.unwrap()), "an address was given twice");
+    }
+    assert!(network.list().is_empty());
+    let mut nft = net::nft::Nft::open_in(&lab.node).unwrap();
+    let table = net::nft::Table::new(net::nft::Family::Ipv4, "ferry");
+    assert!(nft.elements(&table, "host-ports").unwrap().is_empty());
+}

@@ -108,6 +108,8 @@ struct Inner {
 struct State {
     pools: Vec<Pool>,
     attachments: BTreeMap<String, Attachment>,
+    /// Those that are being detached: what they hold is not free yet.
+    leaving: Vec<Attachment>,
 }
 
 impl PodNetwork {
@@ -138,7 +140,7 @@ impl PodNetwork {
                 Ok(())
             })?;
             let attachments = loaded.into_iter().map(|one| (one.id.clone(), one)).collect();
-            let state = Mutex::new(State { pools, attachments });
+            let state = Mutex::new(State { pools, attachments, leaving: Vec::new() });
             Ok(Self { inner: Arc::new(Inner { config, node_ips, records, state }) })
         })
         .await
@@ -248,48 +250,62 @@ impl Inner {
         netns: &NetNs,
         host_ports: Vec<HostPort>,
     ) -> Result<Attachment, Error> {
-        let mut state = self.state.lock();
-        if let Some(held) = state.attachments.get(id) {
-            let held = held.clone();
-            // A pod that talks is left alone.
-            if !self.on_host(|| links::is_up(&held, netns))? {
-                self.wire(&held, netns)?;
+        // The lock is for who holds what; the kernel is asked without it, or one pod's end, which
+        // takes the kernel tens of milliseconds, would keep all others from starting.
+        let held = {
+            let mut state = self.state.lock();
+            match state.attachments.get(id) {
+                Some(held) => Ok(held.clone()),
+                None => Err(state.admit(id, host_ports, &self.records)?),
             }
-            return Ok(held);
-        }
-        state.check_host_ports(&host_ports)?;
-        let ips = state.allocate()?;
-        let pod = Attachment { id: id.to_owned(), link: links::link_name(id), ips, host_ports };
-        let done = self.records.save_last(&pod.ips).and_then(|()| {
-            self.records.save(&pod)?;
+        };
+        let pod = match held {
+            Ok(held) => {
+                // A pod that talks is left alone.
+                if !self.on_host(|| links::is_up(&held, netns))? {
+                    self.wire(&held, netns)?;
+                }
+                return Ok(held);
+            }
+            Err(admitted) => admitted,
+        };
+        let done = self.records.save(&pod).and_then(|()| {
             self.wire(&pod, netns)?;
             self.rules(&pod, Batch::elements_add)
         });
-        match done {
-            Ok(()) => {
-                state.attachments.insert(id.to_owned(), pod.clone());
-                Ok(pod)
+        if let Err(error) = done {
+            // What cannot be undone now is undone by `retain` after the next start.
+            let undone = self
+                .on_host(|| links::pod_down(&pod.link))
+                .and_then(|()| self.records.remove(&pod));
+            if let Err(error) = undone {
+                tracing::warn!(id, %error, "a pod that could not be attached left something");
             }
-            Err(error) => {
-                // What cannot be undone now is undone by `retain` after the next start.
-                let undone = self
-                    .on_host(|| links::pod_down(&pod.link))
-                    .and_then(|()| self.records.remove(&pod));
-                if let Err(error) = undone {
-                    tracing::warn!(id, %error, "a pod that could not be attached left something");
-                }
-                state.release(&pod.ips);
-                Err(error)
-            }
+            let mut state = self.state.lock();
+            state.attachments.remove(id);
+            state.release(&pod.ips);
+            return Err(error);
         }
+        Ok(pod)
     }
 
     fn detach(&self, id: &str) -> Result<(), Error> {
-        let mut state = self.state.lock();
-        let Some(pod) = state.attachments.get(id).cloned() else {
+        let Some(pod) = self.state.lock().depart(id) else {
             return self.on_host(|| links::pod_down(&links::link_name(id)));
         };
-        match self.rules(&pod, Batch::elements_delete) {
+        let done = self.take_down(&pod);
+        let mut state = self.state.lock();
+        state.leaving.retain(|one| one.id != pod.id);
+        match &done {
+            Ok(()) => state.release(&pod.ips),
+            // It is still there, to be detached again.
+            Err(_) => drop(state.attachments.insert(id.to_owned(), pod)),
+        }
+        done
+    }
+
+    fn take_down(&self, pod: &Attachment) -> Result<(), Error> {
+        match self.rules(pod, Batch::elements_delete) {
             // Somebody else flushed the table: what was to go is gone.
             Err(error) if error.is_not_found() => {}
             other => other?,
@@ -299,10 +315,7 @@ impl Inner {
             let mut conntrack = Conntrack::open()?;
             pod.ips.iter().try_for_each(|ip| conntrack.forget_address(*ip).map(drop))
         })?;
-        self.records.remove(&pod)?;
-        state.release(&pod.ips);
-        state.attachments.remove(id);
-        Ok(())
+        self.records.remove(pod)
     }
 
     fn retain(&self, ids: &[String]) -> Result<(), Error> {
@@ -313,10 +326,10 @@ impl Inner {
         for id in gone {
             self.detach(&id)?;
         }
-        let state = self.state.lock();
-        let held: Vec<&str> = state.attachments.values().map(|pod| pod.link.as_str()).collect();
         for link in self.on_host(links::pod_links)? {
-            if !held.contains(&link.as_str()) {
+            // Looked up anew for each: a pod may be attached meanwhile.
+            let held = self.state.lock().attachments.values().any(|pod| pod.link == link);
+            if !held {
                 self.on_host(|| links::pod_down(&link))?;
             }
         }
@@ -350,6 +363,31 @@ impl Inner {
 }
 
 impl State {
+    /// Gives a new pod its addresses.
+    fn admit(
+        &mut self,
+        id: &str,
+        host_ports: Vec<HostPort>,
+        records: &Records,
+    ) -> Result<Attachment, Error> {
+        self.check_host_ports(&host_ports)?;
+        let ips = self.allocate()?;
+        if let Err(error) = records.save_last(&ips) {
+            self.release(&ips);
+            return Err(error);
+        }
+        let pod = Attachment { id: id.to_owned(), link: links::link_name(id), ips, host_ports };
+        self.attachments.insert(id.to_owned(), pod.clone());
+        Ok(pod)
+    }
+
+    /// Begins to detach a pod.
+    fn depart(&mut self, id: &str) -> Option<Attachment> {
+        let pod = self.attachments.remove(id)?;
+        self.leaving.push(pod.clone());
+        Some(pod)
+    }
+
     fn allocate(&mut self) -> Result<Vec<IpAddr>, Error> {
         let mut ips = Vec::with_capacity(self.pools.len());
         for n in 0..self.pools.len() {
@@ -373,7 +411,8 @@ impl State {
     }
 
     fn check_host_ports(&self, wanted: &[HostPort]) -> Result<(), Error> {
-        let held = self.attachments.values().flat_map(|pod| &pod.host_ports);
+        let pods = self.attachments.values().chain(&self.leaving);
+        let held = pods.flat_map(|pod| &pod.host_ports);
         let taken = held
             .flat_map(|held| wanted.iter().map(move |port| (held, port)))
             .find(|(held, port)| rules::collide(held, port));
