@@ -1,0 +1,1 @@
+//! Pods against the rows of the validation rules.

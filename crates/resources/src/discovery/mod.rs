@@ -1,0 +1,3 @@
+//! `discovery.k8s.io`: where services lead.
+
+pub mod endpoint_slice;

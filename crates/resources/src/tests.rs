@@ -1,0 +1,1 @@
+//! Tests over the list of kinds.
