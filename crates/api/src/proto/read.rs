@@ -99,6 +99,11 @@ fn read_field(
             {
                 return read_into(table::by_index(index), bytes, known, depth + 1);
             }
+            // Where Go has no pointer, zero is unset: the canonical form decides what is printed.
+            let is_zero = matches!(value, Wire::Varint(0) | Wire::Bytes(b""));
+            if is_zero && !field.pointer {
+                return Ok(());
+            }
             let value = one(field.kind, value, depth)?;
             map.insert(field.json.to_owned(), value);
         }

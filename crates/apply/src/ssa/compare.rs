@@ -22,32 +22,65 @@ pub(super) struct Comparison {
 impl Comparison {
     /// What the writer of the new object set.
     pub(super) fn changed(&self) -> Set {
-        self.added.union(&self.modified)
+        let mut changed = self.added.clone();
+        changed.extend(&self.modified);
+        changed
+    }
+
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+
+    /// Puts what differs below an element, and whether the element itself does.
+    fn insert(&mut self, element: String, own: Option<Change>, below: Self) {
+        if own.is_none() && below.is_empty() {
+            return;
+        }
+        let element: Box<str> = element.into();
+        for (change, set, below) in [
+            (Change::Modified, &mut self.modified, below.modified),
+            (Change::Removed, &mut self.removed, below.removed),
+            (Change::Added, &mut self.added, below.added),
+        ] {
+            let member = own == Some(change);
+            if member || !below.is_empty() {
+                set.insert_below(element.clone(), member, below);
+            }
+        }
+    }
+}
+
+/// How a value itself differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Added,
+    Modified,
+    Removed,
+}
+
+fn change(old: Option<&Value>, new: Option<&Value>) -> Change {
+    match (old, new) {
+        (None, _) => Change::Added,
+        (_, None) => Change::Removed,
+        _ => Change::Modified,
     }
 }
 
 pub(super) fn compare(old: &Value, new: &Value, schema: &Schema) -> Comparison {
     let mut comparison = Comparison::default();
-    let mut path = Vec::new();
-    walk(Some(old), Some(new), schema, &mut path, &mut comparison);
+    walk(Some(old), Some(new), schema, &mut comparison);
     comparison
 }
 
-fn insert(set: &mut Set, path: &[String]) {
-    let Some((last, parents)) = path.split_last() else { return };
-    let set = parents.iter().fold(set, |set, element| &mut set.node(element).below);
-    set.node(last).member = true;
-}
-
+/// Notes in `out` what differs below the values; answers how they differ themselves.
 fn walk(
     old: Option<&Value>,
     new: Option<&Value>,
     schema: &Schema,
-    path: &mut Vec<String>,
     out: &mut Comparison,
-) {
-    if old.is_none() && new.is_none() || old == new {
-        return;
+) -> Option<Change> {
+    if old.is_none() && new.is_none() {
+        return None;
     }
     let is_blank = |value: Option<&Value>| match value {
         None | Some(Value::Null) => true,
@@ -67,66 +100,49 @@ fn walk(
         || !walkable(old, &shape)
         || !walkable(new, &shape);
     if leaf {
-        return at_leaf(old, new, path, out);
+        return (old != new).then(|| change(old, new));
     }
     match shape {
         Shape::Map => {
             let empty = Map::new();
-            let old_map = old.and_then(Value::as_object).unwrap_or(&empty);
-            let new_map = new.and_then(Value::as_object).unwrap_or(&empty);
-            let only_new = new_map.keys().filter(|name| !old_map.contains_key(*name));
-            let names = old_map.keys().chain(only_new);
-            for name in names {
-                path.push(set::field(name));
+            let old = old.and_then(Value::as_object).unwrap_or(&empty);
+            let new = new.and_then(Value::as_object).unwrap_or(&empty);
+            let only_new = new.keys().filter(|name| !old.contains_key(*name));
+            for name in old.keys().chain(only_new) {
                 let child = entry_schema(schema, name);
-                walk(old_map.get(name), new_map.get(name), child, path, out);
-                path.pop();
+                let mut below = Comparison::default();
+                let own = walk(old.get(name), new.get(name), child, &mut below);
+                if own.is_some() || !below.is_empty() {
+                    out.insert(set::field(name), own, below);
+                }
             }
         }
-        Shape::List(list) => lists(old, new, list, path, out),
+        Shape::List(list) => lists(old, new, list, out),
         Shape::Leaf => {}
     }
-    if old.is_none() {
-        insert(&mut out.added, path);
-    } else if new.is_none() {
-        insert(&mut out.removed, path);
+    match (old, new) {
+        (Some(_), Some(_)) => None,
+        (old, new) => Some(change(old, new)),
     }
 }
 
-fn at_leaf(old: Option<&Value>, new: Option<&Value>, path: &[String], out: &mut Comparison) {
-    let set = match (old, new) {
-        (None, _) => &mut out.added,
-        (_, None) => &mut out.removed,
-        _ => &mut out.modified,
-    };
-    insert(set, path);
-}
-
-fn lists(
-    old: Option<&Value>,
-    new: Option<&Value>,
-    list: &List,
-    path: &mut Vec<String>,
-    out: &mut Comparison,
-) {
+fn lists(old: Option<&Value>, new: Option<&Value>, list: &List, out: &mut Comparison) {
+    if old == new {
+        return;
+    }
     let (old, new) = (by_element(old, list), by_element(new, list));
     for element in old.keys().chain(new.keys().filter(|element| !old.contains_key(*element))) {
         let old = old.get(element).map(Vec::as_slice).unwrap_or_default();
         let new = new.get(element).map(Vec::as_slice).unwrap_or_default();
-        path.push(element.clone());
-        match (old, new) {
+        let mut below = Comparison::default();
+        let own = match (old, new) {
             // Duplicates, which only old objects can have, are one value together.
             ([_, _, ..], _) | (_, [_, _, ..]) => {
-                if old != new {
-                    at_leaf(old.first().copied(), new.first().copied(), path, out);
-                }
+                (old != new).then(|| change(old.first().copied(), new.first().copied()))
             }
-            (old, new) => {
-                let (old, new) = (old.first().copied(), new.first().copied());
-                walk(old, new, &list.item, path, out);
-            }
-        }
-        path.pop();
+            (old, new) => walk(old.first().copied(), new.first().copied(), &list.item, &mut below),
+        };
+        out.insert(element.clone(), own, below);
     }
 }
 

@@ -180,7 +180,7 @@ impl Managed {
     /// Takes from all what nobody may own.
     pub(super) fn strip(&mut self, stripped: &Set) {
         for entry in self.entries.values_mut() {
-            entry.set = entry.set.difference(stripped);
+            entry.set.subtract(stripped);
         }
         self.entries.retain(|_, entry| !entry.set.is_empty());
     }
@@ -211,7 +211,7 @@ impl Managed {
                     api_version: entry.api_version.clone(),
                     ..Entry::default()
                 });
-                kept.set = kept.set.union(&entry.set);
+                kept.set.extend(&entry.set);
                 kept.time = kept.time.max(entry.time);
                 // A new bucket is an updater too.
                 if is_new {

@@ -163,9 +163,8 @@ pub fn track_update(
         managed.write(&mut new);
         return new;
     }
-    let mut live_bare = live_object.clone();
-    remove_managed_fields(&mut live_bare);
-    update(&live_bare, &new, schema, &mut managed, &Manager::updater(options), options);
+    // The live object's managed fields count as a removed field that nobody owns.
+    update(live_object, &new, schema, &mut managed, &Manager::updater(options), options);
     managed.cap_updaters();
     managed.write(&mut new);
     keep_when_same(live, new)
@@ -236,8 +235,9 @@ fn stripped() -> &'static Set {
 }
 
 /// Takes away what the endpoint resets, with all below it, and what is never owned.
-fn owned(set: &Set, options: &ApplyOptions<'_>) -> Set {
-    let mut owned = set.difference(stripped());
+fn owned(set: Set, options: &ApplyOptions<'_>) -> Set {
+    let mut owned = set;
+    owned.subtract(stripped());
     for path in options.reset_fields {
         owned.remove_below(path.split('.'));
     }
@@ -270,7 +270,7 @@ fn try_apply(
         typed::reconcile(&mut entry.set, live, schema);
     }
     let last = entries.get(own).cloned();
-    let set = owned(configuration, options);
+    let set = owned(configuration.clone(), options);
     let entry = Entry {
         set,
         api_version: options.api_version.to_owned(),
@@ -316,7 +316,8 @@ fn compare_managers(
             };
             by_version.entry(entry.api_version.clone()).or_insert(other)
         };
-        let conflict = entry.set.intersection(&here.changed());
+        let mut conflict = entry.set.intersection(&here.added);
+        conflict.extend(&entry.set.intersection(&here.modified));
         if !conflict.is_empty() {
             conflicts.insert(manager.clone(), conflict);
         }
@@ -333,9 +334,9 @@ fn compare_managers(
         }
         let here = by_version.get(&entry.api_version).unwrap_or(&comparison);
         if let Some(conflict) = conflicts.get(manager) {
-            entry.set = entry.set.difference(conflict);
+            entry.set.subtract(conflict);
         }
-        entry.set = entry.set.difference(&here.removed);
+        entry.set.subtract(&here.removed);
     }
     entries.retain(|_, entry| !entry.set.is_empty());
     Ok(comparison)
@@ -371,10 +372,10 @@ fn update(
     // With force nothing is a conflict; the default stands for a case that does not come up.
     let comparison =
         compare_managers(live, new, schema, &mut entries, None, &forced).unwrap_or_default();
-    let taken = owned(&comparison.changed(), options);
+    let taken = owned(comparison.changed(), options);
     if !taken.is_empty() {
         let entry = entries.entry(own.clone()).or_default();
-        entry.set = entry.set.union(&taken);
+        entry.set.extend(&taken);
         entry.api_version = options.api_version.to_owned();
         entry.time = Some(options.now);
     }
@@ -436,11 +437,11 @@ fn keep_when_same(live: Option<&Value>, new: Value) -> Value {
 
 fn same_but_fields(a: &Value, b: &Value) -> bool {
     let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return false };
+    let empty = Map::new();
     let body = |(key, _): &(&String, &Value)| key.as_str() != "metadata";
     let meta = |(key, _): &(&String, &Value)| key.as_str() != "managedFields";
-    let metadata =
-        |object: &Map<String, Value>| object.get("metadata").and_then(Value::as_object).cloned();
-    let (meta_a, meta_b) = (metadata(a).unwrap_or_default(), metadata(b).unwrap_or_default());
+    let meta_a = a.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
+    let meta_b = b.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
     a.iter().filter(body).eq(b.iter().filter(body))
         && meta_a.iter().filter(meta).eq(meta_b.iter().filter(meta))
 }

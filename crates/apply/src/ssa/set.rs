@@ -127,7 +127,7 @@ impl Set {
     }
 
     /// Adds what is below an element, unless that is nothing.
-    pub(super) fn insert_below(&mut self, element: &str, member: bool, below: Self) {
+    pub(super) fn insert_below(&mut self, element: impl Into<Box<str>>, member: bool, below: Self) {
         if member || !below.is_empty() {
             self.nodes.insert(element.into(), Node { member, below });
         }
@@ -141,42 +141,54 @@ impl Set {
         union
     }
 
-    fn extend(&mut self, other: &Self) {
+    /// Adds the paths of another set.
+    pub(super) fn extend(&mut self, other: &Self) {
         for (element, node) in &other.nodes {
-            let mine = self.node(element);
-            mine.member |= node.member;
-            mine.below.extend(&node.below);
+            match self.nodes.get_mut(element) {
+                Some(mine) => {
+                    mine.member |= node.member;
+                    mine.below.extend(&node.below);
+                }
+                None => {
+                    self.nodes.insert(element.clone(), node.clone());
+                }
+            }
         }
+    }
+
+    /// Takes the paths of another set away.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        if other.is_empty() {
+            return;
+        }
+        self.nodes.retain(|element, node| {
+            if let Some(theirs) = other.nodes.get(element) {
+                node.member &= !theirs.member;
+                node.below.subtract(&theirs.below);
+            }
+            node.is_some()
+        });
     }
 
     /// The paths of this set that are not in the other.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        self.zip(other, &|mine, other| mine && !other, true)
+        let mut difference = self.clone();
+        difference.subtract(other);
+        difference
     }
 
     /// The paths of both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        self.zip(other, &|mine, other| mine && other, false)
-    }
-
-    fn zip(&self, other: &Self, member: &dyn Fn(bool, bool) -> bool, keep: bool) -> Self {
-        let mut out = Self::default();
+        let mut both = Self::default();
         for (element, node) in &self.nodes {
-            let node = match other.nodes.get(element) {
-                Some(theirs) => Node {
-                    member: member(node.member, theirs.member),
-                    below: node.below.zip(&theirs.below, member, keep),
-                },
-                None if keep => node.clone(),
-                None => continue,
-            };
-            if node.is_some() {
-                out.nodes.insert(element.clone(), node);
+            if let Some(theirs) = other.nodes.get(element) {
+                let below = node.below.intersection(&theirs.below);
+                both.insert_below(element.clone(), node.member && theirs.member, below);
             }
         }
-        out
+        both
     }
 
     /// All paths as people read them, `.spec.containers[name="a"].image`.
@@ -207,7 +219,7 @@ impl Node {
 
 /// The element of a field.
 pub(super) fn field(name: &str) -> String {
-    format!("f:{name}")
+    ["f:", name].concat()
 }
 
 /// The name of a field's element.
@@ -217,8 +229,11 @@ pub(super) fn field_name(element: &str) -> Option<&str> {
 
 /// Two writings of the same keys are one element.
 fn canonical(element: &str) -> Box<str> {
+    // What upstream and we write is canonical; only what may be written otherwise is read.
+    let may_differ = element.bytes().any(|byte| byte == b'\\' || byte == b' ');
     for prefix in ["k:", "v:"] {
-        if let Some(json) = element.strip_prefix(prefix)
+        if may_differ
+            && let Some(json) = element.strip_prefix(prefix)
             && let Ok(value) = serde_json::from_str::<Value>(json)
         {
             return format!("{prefix}{value}").into();

@@ -117,7 +117,7 @@ fn walk(value: &Value, schema: &Schema, path: &str, errors: &mut Vec<String>) ->
                 let is_leaf = matches!(shape(known, Some(child)), Shape::Leaf);
                 let is_blank = child.is_null() || child.as_object().is_some_and(Map::is_empty);
                 let member = is_leaf || is_blank || !is_declared(schema, name);
-                set.insert_below(&set::field(name), member, below);
+                set.insert_below(set::field(name), member, below);
             }
         }
         (Shape::List(list), Value::Array(items)) => {
@@ -131,7 +131,7 @@ fn walk(value: &Value, schema: &Schema, path: &str, errors: &mut Vec<String>) ->
                         let path = format!("{path}{}", element_text(&element));
                         check_type(item, &list.item, &path, errors);
                         let below = walk(item, &list.item, &path, errors);
-                        set.insert_below(&element, true, below);
+                        set.insert_below(element, true, below);
                     }
                     Err(why) => errors.push(format!("{path}: element {index}: {why}")),
                 }
