@@ -1,0 +1,108 @@
+//! Taking away everything that the runtime ever made on a machine, without a running runtime.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::cgroup::Cgroups;
+use crate::runtime::{SandboxRecord, load_record};
+use crate::shim::SUBCOMMAND;
+
+/// Ends every shim and container of a data folder, unmounts what is mounted below it, removes
+/// their cgroups and the containers' folder. Images stay. Blocks for up to some seconds. Answers
+/// what could not be taken away.
+#[must_use]
+pub fn clean(data_dir: &Path, cgroup_root: &str) -> Vec<String> {
+    let Ok(containers) = data_dir.join("agent/containers").canonicalize() else {
+        return Vec::new();
+    };
+    let mut left = Vec::new();
+    let records: Vec<SandboxRecord> = fs::read_dir(&containers)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| load_record(&entry.path().join("sandbox.json")).ok())
+        .collect();
+    for pid in shims(&containers) {
+        // Containers die with their shim.
+        _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    if let Ok(cgroups) = Cgroups::detect() {
+        let root = format!("/{}", cgroup_root.trim_matches('/'));
+        let mut groups: Vec<String> = vec![root];
+        for record in &records {
+            groups.extend(
+                container_ids(&containers, &record.id).map(|id| format!("{}/{id}", record.cgroup)),
+            );
+        }
+        for group in &groups {
+            if !wait_for(|| {
+                cgroups.kill(group);
+                cgroups.remove(group)
+            }) {
+                left.push(format!("cgroup {group}"));
+            }
+        }
+        for record in &records {
+            cgroups.remove_if_empty(&record.cgroup);
+        }
+    }
+    if !wait_for(|| shims(&containers).is_empty()) {
+        left.push(format!("shims of {}", containers.display()));
+    }
+    for point in mounts_below(&containers) {
+        if umount2(&point, MntFlags::MNT_DETACH).is_err() {
+            left.push(format!("mount {}", point.display()));
+        }
+    }
+    if mounts_below(&containers).is_empty() && fs::remove_dir_all(&containers).is_err() {
+        left.push(containers.display().to_string());
+    }
+    left
+}
+
+fn container_ids(containers: &Path, sandbox: &str) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(containers.join(sandbox).join("c")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+/// Tries until it holds, for a few seconds.
+fn wait_for(mut holds: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + Duration::from_secs(5);
+    while !holds() {
+        if Instant::now() > until {
+            return false;
+        }
+        let pause = nix::poll::PollTimeout::from(5u8);
+        // Nothing to wait for but time: the kernel takes a moment to bury the dead.
+        _ = nix::poll::poll(&mut [], pause);
+    }
+    true
+}
+
+/// Processes that run as shims for a folder below this one.
+fn shims(containers: &Path) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
+        let dir = words.get(3).and_then(|dir| std::str::from_utf8(dir).ok());
+        words.get(1) == Some(&SUBCOMMAND.as_bytes())
+            && dir.is_some_and(|dir| Path::new(dir).starts_with(containers))
+    })
+    .collect()
+}
+
+/// Mount points below a folder, the deepest first.
+fn mounts_below(folder: &Path) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    let mut points: Vec<PathBuf> = points.filter(|point| point.starts_with(folder)).collect();
+    points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    points
+}
