@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use container_runtime::{AttachRequest, Error, ExecRequest, ProcessStreams};
 
 use super::channels::{self, Form};
-use super::{Served, find, plain};
+use super::{Served, find, plain, spdy_exec, upgrade};
 use crate::pod;
 
 /// What is asked for, from a query in either of the two spellings that clients use.
@@ -88,7 +86,7 @@ pub(crate) async fn exec(
     State(served): State<Served>,
     names: Names,
     RawQuery(query): RawQuery,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
 ) -> Response {
     let asked = Asked::of(query.as_deref());
     let found =
@@ -103,16 +101,16 @@ pub(crate) async fn exec(
             "you must specify a command, and at least 1 of stdin, stdout, stderr",
         );
     }
-    let request = ExecRequest {
+    let wanted = ExecRequest {
         container_id: found.container_id,
-        cmd: asked.command,
+        cmd: asked.command.clone(),
         tty: asked.tty,
         stdin: asked.stdin,
         stdout: asked.stdout,
         stderr: asked.stderr,
     };
-    let Ok(upgrade) = upgrade else { return not_a_socket() };
-    stream(upgrade, served.node.runtime.exec(&request).await)
+    let runtime = served.node.runtime.clone();
+    stream(request, &asked, async move { runtime.exec(&wanted).await }).await
 }
 
 /// `/attach`.
@@ -120,42 +118,57 @@ pub(crate) async fn attach(
     State(served): State<Served>,
     names: Names,
     RawQuery(query): RawQuery,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
 ) -> Response {
-    let asked = Asked::of(query.as_deref());
+    let mut asked = Asked::of(query.as_deref());
     let container = named(&names, "container");
     let found = match find(&served, named(&names, "namespace"), named(&names, "pod"), container) {
         Ok(found) => found,
         Err(answer) => return *answer,
     };
-    let tty = pod::container(&found.pod, container).is_some_and(|(_, one)| one.tty == Some(true));
-    let request = AttachRequest {
+    asked.tty = pod::container(&found.pod, container).is_some_and(|(_, one)| one.tty == Some(true));
+    asked.stderr &= !asked.tty;
+    let wanted = AttachRequest {
         container_id: found.container_id,
         stdin: asked.stdin,
-        tty,
+        tty: asked.tty,
         stdout: asked.stdout,
-        stderr: asked.stderr && !tty,
+        stderr: asked.stderr,
     };
-    let Ok(upgrade) = upgrade else { return not_a_socket() };
-    stream(upgrade, served.node.runtime.attach(&request).await)
+    let runtime = served.node.runtime.clone();
+    stream(request, &asked, async move { runtime.attach(&wanted).await }).await
 }
 
-fn not_a_socket() -> Response {
-    plain(
-        StatusCode::BAD_REQUEST,
-        "this needs a WebSocket connection: SPDY streams are not supported yet",
-    )
-}
-
-fn stream(upgrade: WebSocketUpgrade, streams: Result<ProcessStreams, Error>) -> Response {
-    let streams = match streams {
+/// Upgrades the connection, and only then begins the process: a client that cannot be served starts
+/// nothing.
+async fn stream(
+    request: Request,
+    asked: &Asked,
+    begin: impl Future<Output = Result<ProcessStreams, Error>> + Send + 'static,
+) -> Response {
+    let upgrade = match upgrade::asked(request).await {
+        Ok(upgrade) => upgrade,
+        Err(answer) => return answer,
+    };
+    let streams = match begin.await {
         Ok(streams) => streams,
         Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };
-    let upgrade = upgrade.protocols(channels::PROTOCOLS);
-    let protocol = upgrade.selected_protocol().and_then(|value| value.to_str().ok());
-    let form = Form::of(protocol.unwrap_or("channel.k8s.io"));
-    upgrade.on_upgrade(move |socket| channels::carry(socket, form, streams))
+    match upgrade {
+        upgrade::Asked::WebSocket(upgrade) => {
+            let upgrade = upgrade.protocols(channels::PROTOCOLS);
+            let protocol = upgrade.selected_protocol().and_then(|value| value.to_str().ok());
+            let form = Form::of(protocol.unwrap_or("channel.k8s.io"));
+            upgrade.on_upgrade(move |socket| channels::carry(socket, form, streams))
+        }
+        upgrade::Asked::Spdy(on_upgrade, offered) => {
+            let count = [true, asked.stdin, asked.stdout, asked.stderr, asked.tty];
+            let count = count.into_iter().filter(|wanted| *wanted).count();
+            upgrade::to_spdy(on_upgrade, &offered, &spdy_exec::PROTOCOLS, move |session| {
+                spdy_exec::carry(session, count, streams)
+            })
+        }
+    }
 }
 
 /// `/run`: a command to its end, its output as the answer.

@@ -10,7 +10,10 @@ mod exec;
 mod logs;
 mod parts;
 mod port_forward;
+mod spdy;
+mod spdy_exec;
 mod stats;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -232,3 +235,6 @@ pub(crate) fn status_of<'a>(
     .flatten()
     .find(|one| one.name == container)
 }
+
+#[cfg(test)]
+mod tests;

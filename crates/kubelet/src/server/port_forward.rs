@@ -1,11 +1,12 @@
-//! `/portForward` over WebSocket: two channels a port, data and errors; the first message on each
-//! is the port's number, the low byte first. (kubelet `portforward/websocket.go`)
+//! `/portForward`. Over SPDY, by itself or within a WebSocket: a pair of streams, data and errors, for
+//! each connection to a port. Over plain WebSocket: two channels a port; the first message on each is
+//! the port's number, the low byte first. (kubelet `portforward/{httpstream,websocket}.go`)
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::ws::{Message, WebSocket};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures::{SinkExt as _, StreamExt as _};
@@ -13,11 +14,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, WriteHalf, split};
 use tokio::sync::mpsc;
 
 use super::channels::Form;
-use super::{Served, parts, plain};
+use super::spdy::{Session, Stream};
+use super::{Served, parts, plain, upgrade};
 use crate::config::labels;
-use container_runtime::{Connection, PodSandboxFilter, PodSandboxState};
+use container_runtime::{Connection, PodSandboxFilter, PodSandboxState, RuntimeService};
 
-const PROTOCOLS: [&str; 2] = ["v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
+/// The protocol over SPDY.
+const OVER_SPDY: &str = "portforward.k8s.io";
+/// The protocols over WebSocket; the first carries SPDY.
+const PROTOCOLS: [&str; 3] =
+    ["SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
 const QUEUE: usize = 16;
 const READ_BLOCK: usize = 32 << 10;
 
@@ -26,7 +32,7 @@ pub(crate) async fn port_forward(
     State(served): State<Served>,
     Path(names): Path<HashMap<String, String>>,
     RawQuery(query): RawQuery,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
 ) -> Response {
     let name = |key: &str| names.get(key).cloned().unwrap_or_default();
     if parts::find(&served.node, &name("namespace"), &name("pod")).is_some() {
@@ -55,17 +61,27 @@ pub(crate) async fn port_forward(
     let Some(sandbox) = sandboxes.into_iter().next() else {
         return plain(StatusCode::BAD_REQUEST, "the pod has no running sandbox");
     };
-    let Ok(upgrade) = upgrade else {
-        let text = "this needs a WebSocket connection: SPDY streams are not supported yet";
-        return plain(StatusCode::BAD_REQUEST, text);
+    let runtime = served.node.runtime.clone();
+    let upgrade = match upgrade::asked(request).await {
+        Ok(upgrade::Asked::Spdy(on_upgrade, offered)) => {
+            return upgrade::to_spdy(on_upgrade, &offered, &[OVER_SPDY], move |session| {
+                pairs_of_streams(session, runtime, sandbox.id)
+            });
+        }
+        Ok(upgrade::Asked::WebSocket(upgrade)) => upgrade.protocols(PROTOCOLS),
+        Err(answer) => return answer,
     };
+    let protocol =
+        upgrade.selected_protocol().and_then(|value| value.to_str().ok()).unwrap_or(PROTOCOLS[1]);
+    if protocol.starts_with(upgrade::TUNNEL) {
+        return upgrade.on_upgrade(move |socket| async move {
+            pairs_of_streams(Session::start(upgrade::tunnel(socket)), runtime, sandbox.id).await;
+        });
+    }
     if ports.is_empty() {
         return plain(StatusCode::BAD_REQUEST, "query parameter \"port\" is required");
     }
-    let upgrade = upgrade.protocols(PROTOCOLS);
-    let protocol = upgrade.selected_protocol().and_then(|value| value.to_str().ok());
-    let form = Form::of(protocol.unwrap_or(PROTOCOLS[0]));
-    let runtime = served.node.runtime.clone();
+    let form = Form::of(protocol);
     upgrade.on_upgrade(move |socket| async move {
         let mut connections = Vec::new();
         for port in &ports {
@@ -73,6 +89,71 @@ pub(crate) async fn port_forward(
         }
         carry(socket, form, connections).await;
     })
+}
+
+/// Serves pairs of streams until the client goes: each pair is a connection of its own.
+async fn pairs_of_streams(mut session: Session, runtime: Arc<dyn RuntimeService>, sandbox: String) {
+    let mut waiting: HashMap<String, Stream> = HashMap::new();
+    let mut running = tokio::task::JoinSet::new();
+    while let Some(stream) = session.accept().await {
+        let header = |name: &str| stream.headers.get(name).cloned().unwrap_or_default();
+        // Clients before 1.3 send no id: their pairs have the port in common.
+        let id = match header("requestid") {
+            id if id.is_empty() => header("port"),
+            id => id,
+        };
+        let is_data = header("streamtype") == "data";
+        let Some(other) = waiting.remove(&id) else {
+            waiting.insert(id, stream);
+            continue;
+        };
+        let (data, error) = if is_data { (stream, other) } else { (other, stream) };
+        running.spawn(connect(data, error, runtime.clone(), sandbox.clone()));
+        while running.try_join_next().is_some() {}
+    }
+}
+
+async fn connect(
+    mut data: Stream,
+    error: Stream,
+    runtime: Arc<dyn RuntimeService>,
+    sandbox: String,
+) {
+    let port: Option<u16> = data.headers.get("port").and_then(|port| port.parse().ok());
+    let connected = match port {
+        Some(port) => runtime.port_forward(&sandbox, port).await.map_err(|error| error.to_string()),
+        None => Err("the stream names no port".to_owned()),
+    };
+    let connection = match connected {
+        Ok(connection) => connection,
+        Err(why) => {
+            let text = format!("an error occurred forwarding {}: {why}", port.unwrap_or_default());
+            error.writer.write(text.as_bytes()).await;
+            error.writer.finish().await;
+            data.writer.reset().await;
+            return;
+        }
+    };
+    let (mut reader, mut writer) = split(connection);
+    let incoming = async {
+        while let Some(bytes) = data.reader.recv().await {
+            if writer.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        let _closed = writer.shutdown().await;
+    };
+    let outgoing = async {
+        let mut block = vec![0; READ_BLOCK];
+        while let Ok(read @ 1..) = reader.read(&mut block).await {
+            if !data.writer.write(&block[..read]).await {
+                return;
+            }
+        }
+        data.writer.finish().await;
+    };
+    tokio::join!(incoming, outgoing);
+    error.writer.finish().await;
 }
 
 async fn carry(

@@ -122,10 +122,18 @@ async fn write(
             *last = Some(Arc::new(pod));
             Ok(())
         }
-        // Gone, or another pod under the same name: there is nothing to report to.
-        Err(failure) if failure.is_not_found() || failure.is_conflict() => Ok(()),
+        // Gone: there is nothing to report to.
+        Err(failure) if failure.is_not_found() => Ok(()),
+        // The UID does not fit: another pod has the name now.
+        Err(failure) if failure.is_conflict() && !has_name(pods, id) => Ok(()),
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether the pod still is the one of its name, as far as the cache knows.
+fn has_name(pods: &Cache<Pod>, id: &PodRef) -> bool {
+    let cached = pods.get(&id.namespace, &id.name);
+    cached.is_some_and(|pod| pod.metadata.uid.as_ref() == Some(&id.uid))
 }
 
 fn version(pod: &Pod) -> u64 {

@@ -26,6 +26,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::config::labels;
 use crate::context::NodeContext;
 use crate::events::PodEvents;
 use crate::pod::{self, ContainerKind, PodRef};
@@ -207,6 +208,7 @@ impl Worker {
             return self.end(&pod, &view).await;
         }
         self.report(&pod, &view, false);
+        self.collect_dead(&view).await;
         let plan = plan::plan(&pod, &view, &self.probes.snapshot());
         if plan.kill_pod && plan.create_sandbox.is_none() {
             return self.end(&pod, &view).await;
@@ -335,6 +337,8 @@ impl Worker {
     /// The pod has run all that it will: stops what is left, reports, lets go of the volumes.
     async fn end(&mut self, pod: &Pod, view: &PodView) {
         if self.ended {
+            // What ended can still be looked at: its generation moves on, others write to it.
+            self.report(pod, view, true);
             return;
         }
         self.report(pod, view, false);
@@ -352,6 +356,22 @@ impl Worker {
         self.remove_volumes().await;
         self.node.tokens.forget(&self.id.uid);
         self.ended = true;
+    }
+
+    /// Of each container the newest dead one is kept, for its last state and its log.
+    async fn collect_dead(&self, view: &PodView) {
+        let mut seen = HashSet::new();
+        for status in view.containers.iter().filter(|one| one.state == ContainerState::Exited) {
+            if seen.insert(labels::container_name(status).to_owned()) {
+                continue;
+            }
+            match self.node.runtime.remove_container(&status.id).await {
+                Ok(()) => crate::logs::remove(std::path::Path::new(&status.log_path)),
+                Err(error) => {
+                    tracing::debug!(pod = %self.id, %error, "a dead container was not removed");
+                }
+            }
+        }
     }
 
     /// `activeDeadlineSeconds`, counted from the pod's start on this node.

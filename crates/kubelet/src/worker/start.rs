@@ -86,10 +86,7 @@ impl Worker {
         pod: &Pod,
         attempt: u32,
     ) -> Result<PodSandboxConfig, String> {
-        let (dns, warning) = dns::pod_dns(pod, &self.node.cluster_dns(), &self.node.host_dns);
-        if let Some(warning) = warning {
-            self.events.warning("DNSConfigForming", warning);
-        }
+        let (dns, _) = dns::pod_dns(pod, &self.node.cluster_dns(), &self.node.host_dns);
         let options = &self.node.options;
         sandbox::sandbox_config(pod, attempt, dns, &options.cluster_domain, &options.log_dir)
     }
@@ -121,6 +118,10 @@ impl Worker {
     }
 
     async fn run_sandbox(&self, pod: &Pod, config: &PodSandboxConfig) -> Result<String, String> {
+        let (_, left_out) = dns::pod_dns(pod, &self.node.cluster_dns(), &self.node.host_dns);
+        if let Some(left_out) = left_out {
+            self.events.warning("DNSConfigForming", left_out);
+        }
         let class = pod::spec(pod).runtime_class_name.clone().unwrap_or_default();
         let handler = self.node.objects.runtime_handler(&class).await?;
         let made = self.node.runtime.run_pod_sandbox(config, &handler).await;
@@ -141,6 +142,9 @@ impl Worker {
         let Some(sandbox) = view.ready_sandbox() else { return Ok(()) };
         self.check_backoff(pod, &container, view)?;
         let present = self.image(pod, &container, config).await?;
+        for image in self.mounted_images(&container) {
+            self.image(pod, &image, config).await?;
+        }
         let restarts = restarts(pod, view, name);
         let env = self
             .environment(pod, &container, view)
@@ -284,6 +288,24 @@ impl Worker {
             waiting: absent.waiting,
             retry_in: Some(absent.retry_in),
         })
+    }
+
+    /// The images that a container mounts as volumes, as containers of them would be pulled.
+    fn mounted_images(&self, container: &Container) -> Vec<Container> {
+        let volumes = container
+            .volume_mounts
+            .iter()
+            .flatten()
+            .filter_map(|mount| self.volumes.get(&mount.name));
+        let images = volumes.filter_map(|volume| volume.image.clone());
+        images
+            .map(|image| Container {
+                name: container.name.clone(),
+                image: Some(image.reference),
+                image_pull_policy: image.pull_policy,
+                ..Container::default()
+            })
+            .collect()
     }
 
     async fn environment(

@@ -34,7 +34,7 @@ pub(crate) fn grace(desired: &Desired) -> Duration {
 impl Worker {
     /// Everything from "it shall go" to "it is gone".
     pub(super) async fn terminate(&mut self, desired: &Desired) {
-        let pod = &desired.pod;
+        let pod = &self.with_own_status(&desired.pod);
         let began = *self.stopping_since.get_or_insert_with(Instant::now);
         if let Ok(view) = observe::observe(&*self.node.runtime, &self.id.uid).await {
             let host = self.pod_host(pod, &view);
@@ -193,7 +193,7 @@ impl Worker {
     /// After the last process: final status, volumes, remains in the runtime, the API object.
     async fn finish_up(&mut self, desired: &Desired) {
         let runtime = self.node.runtime.clone();
-        let pod = &desired.pod;
+        let pod = &self.with_own_status(&desired.pod);
         let view = loop {
             match observe::observe(&*runtime, &self.id.uid).await {
                 Ok(view) => break view,
