@@ -48,6 +48,9 @@ impl FromStr for Reference {
             }
             _ => ("docker.io".to_owned(), name.to_owned()),
         };
+        if !is_host(&registry) {
+            return Err(bad("the registry is not a host"));
+        }
         let docker = registry == "docker.io" || registry == "index.docker.io";
         let repository = if docker && !repository.contains('/') {
             format!("library/{repository}")
@@ -97,6 +100,11 @@ pub fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
         hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
+}
+
+fn is_host(text: &str) -> bool {
+    let within = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') && text.bytes().all(within)
 }
 
 fn is_tag(text: &str) -> bool {

@@ -195,14 +195,17 @@ impl NativeRuntime {
             // It lives but does not speak: it cannot be trusted with containers.
             _ = kill(Pid::from_raw(shim.pid), Signal::SIGKILL);
         }
+        // Not ready before its containers are reported as ended: who hears of them looks at both.
         let was_ready = self.state.lock().ready(id).is_ok();
-        self.end_containers(id).await;
         if was_ready {
-            tracing::warn!(sandbox = id, "the shim died; its containers ended with it");
+            tracing::warn!(sandbox = id, "the shim died; its containers end with it");
             self.change_sandbox(id, |record| {
                 record.state = PodSandboxState::NotReady;
                 record.ips.clear();
             });
+        }
+        self.end_containers(id).await;
+        if was_ready {
             if let Err(why) = self.options.network.detach(id).await {
                 tracing::warn!(sandbox = id, why, "cannot give the sandbox's addresses back yet");
             }
