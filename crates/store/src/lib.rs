@@ -12,6 +12,7 @@
 //! To add an engine: one module in `engine/`, a variant of the composition's `StoreKind`, and a
 //! call of [`suite`] in its tests.
 
+pub mod backup;
 mod engine;
 mod error;
 pub mod suite;

@@ -130,3 +130,36 @@ async fn closing_ends_watches_and_refuses_writes() {
     let refused = store.write(write("/a", Some("x".into()), Durability::Synced)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn an_orderly_end_counts_only_until_the_next_start() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (live, crashed) = (scratch.path().join("live"), scratch.path().join("crashed"));
+    let store = open(EmbeddedOptions::new(&live)).unwrap();
+    store.write(write("/a", Some("1".into()), Durability::Synced)).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let store = open(EmbeddedOptions::new(&live)).unwrap();
+    assert_eq!(store.revision().await.unwrap(), 2);
+    // A power failure takes everything that nobody waited for since.
+    copy_dir(&live, &crashed);
+    let given = store.write(write("/a", Some("2".into()), Durability::Relaxed)).await.unwrap();
+    let store = open(EmbeddedOptions::new(&crashed)).unwrap();
+    assert!(store.revision().await.unwrap() > given.revision);
+}
+
+#[tokio::test]
+async fn a_restored_store_goes_on_above_its_backup() {
+    let scratch = tempfile::tempdir().unwrap();
+    for round in 0..2 {
+        let mut options = EmbeddedOptions::new(scratch.path().join("db"));
+        options.revision_min = 1_000_000;
+        let store = open(options).unwrap();
+        let expected = 1_000_002 + round;
+        let written = store.write(write("/a", Some("1".into()), Durability::Synced)).await.unwrap();
+        assert_eq!(written.revision, expected, "the second time it is above already");
+        let before = store.range(Range { at: Some(999_999), ..Range::default() }).await;
+        assert!(matches!(before, Err(StoreError::Compacted { .. })), "{before:?}");
+        store.close().await.unwrap();
+    }
+}

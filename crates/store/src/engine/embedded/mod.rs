@@ -58,7 +58,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             history_age: Duration::from_secs(300),
-            history_bytes_max: 128 << 20,
+            history_bytes_max: 64 << 20,
             watch_buffer: 16_384,
             progress_every: Duration::from_secs(10),
         }
@@ -101,6 +101,9 @@ pub struct EmbeddedOptions {
     pub sync_all: bool,
     /// The size of a log file; twice as much is kept in reserve for a full disk.
     pub segment_bytes: u64,
+    /// Gives revisions above this one only: that of the backup that is to be restored, and a good
+    /// deal more for what was given after it was taken.
+    pub revision_min: Revision,
     /// How much of the past is kept.
     pub tuning: Tuning,
 }
@@ -114,6 +117,7 @@ impl EmbeddedOptions {
             clock: base::clock::system(),
             sync_all: false,
             segment_bytes: 8 << 20,
+            revision_min: 0,
             tuning: Tuning::default(),
         }
     }
@@ -131,6 +135,7 @@ pub fn open(options: EmbeddedOptions) -> StoreResult<Arc<EmbeddedStore>> {
         segment_bytes: options.segment_bytes.max(64 << 10),
         sync_all: options.sync_all,
         retention: limits.retention,
+        revision_min: options.revision_min,
     };
     let (index, log) = log::open(&options.dir, log_options, options.clock.clone())?;
     let expiring = index.expiring() > 0;

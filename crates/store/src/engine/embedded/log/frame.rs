@@ -28,8 +28,8 @@ pub(super) enum Record {
     Delete { key: Arc<str>, revision: Revision },
     /// Revisions up to this one may be given without telling the disk first.
     Ceiling(Revision),
-    /// The store was opened after it had not been closed: revisions above `last` and below
-    /// `reopened` may have been given and were lost.
+    /// The store was opened: revisions above `last` and below `reopened` are skipped, because they
+    /// may have been given and were lost.
     Opened { last: Revision, reopened: Revision },
     /// History up to this revision was dropped on demand.
     Compacted(Revision),

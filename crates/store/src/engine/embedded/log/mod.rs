@@ -54,6 +54,8 @@ pub(super) struct LogOptions {
     pub(super) segment_bytes: u64,
     pub(super) sync_all: bool,
     pub(super) retention: Retention,
+    /// Revisions up to this one are not given.
+    pub(super) revision_min: Revision,
 }
 
 /// The log, as its thread holds it.
@@ -85,40 +87,34 @@ pub(super) fn open(
     };
     let listing = dir.list().map_err(unavailable)?;
     let now = Now { instant: Instant::now(), wall_ms: wall_ms(&clock) };
-    let recovered = recover(&dir, &listing, options.retention, now)?;
-    let mut index;
-    let active = match recovered {
-        None => {
-            index = Index::new(super::FIRST_REVISION, options.retention);
-            Active::create(dir, listing.spares, options.segment_bytes, index.revision())
-                .map_err(unavailable)?
-        }
-        Some(read) => {
-            if read.torn > 0 {
-                let (bytes, segment) = (read.torn, dir.segment_path(read.last));
-                tracing::warn!(bytes, ?segment, "cut off the end of the log that was torn");
-            }
-            index = read.index;
-            let (clean, ceiling, last) = (read.clean, read.ceiling, index.revision());
-            let tail = active::Tail {
-                closed: read.closed,
-                last: read.last,
-                at: read.tail,
-                torn: read.torn,
-                floor: read.floor,
-                stale: read.stale,
-            };
-            let active = Active::resume(dir, listing.spares, options.segment_bytes, tail)
-                .map_err(unavailable)?;
-            let mut log = Log::new(active, clock, options, ceiling.max(last));
-            if !clean {
-                log.reopen(&mut index, last)?;
-            }
-            return Ok((index, log));
-        }
+    let Some(read) = recover(&dir, &listing, options.retention, now)? else {
+        let mut index = Index::new(super::FIRST_REVISION, options.retention);
+        let first = index.revision();
+        let active = Active::create(dir, listing.spares, options.segment_bytes, first);
+        let mut log = Log::new(active.map_err(unavailable)?, clock, options, first);
+        log.reopen(&mut index, options.revision_min)?;
+        return Ok((index, log));
     };
-    let ceiling = index.revision();
-    Ok((index, Log::new(active, clock, options, ceiling)))
+    if read.torn > 0 {
+        let (bytes, segment) = (read.torn, dir.segment_path(read.last));
+        tracing::warn!(bytes, ?segment, "cut off the end of the log that was torn");
+    }
+    let mut index = read.index;
+    let ceiling = read.ceiling.max(index.revision());
+    // An orderly end says that nothing was given beyond what was read.
+    let above = if read.clean { 0 } else { ceiling };
+    let tail = active::Tail {
+        closed: read.closed,
+        last: read.last,
+        at: read.tail,
+        torn: read.torn,
+        floor: read.floor,
+        stale: read.stale,
+    };
+    let active = Active::resume(dir, listing.spares, options.segment_bytes, tail);
+    let mut log = Log::new(active.map_err(unavailable)?, clock, options, ceiling);
+    log.reopen(&mut index, above.max(options.revision_min))?;
+    Ok((index, log))
 }
 
 fn wall_ms(clock: &SharedClock) -> u64 {
@@ -140,9 +136,12 @@ impl Log {
         }
     }
 
-    /// Goes on above every revision that the process before may have given.
-    fn reopen(&mut self, index: &mut Index, last: Revision) -> StoreResult<()> {
-        let reopened = self.ceiling + 1;
+    /// Goes on above these revisions, which may have been given; at least after the last one that
+    /// is known. Always leaves its mark: the orderly end before it must not count any more when
+    /// relaxed writes that follow are lost.
+    fn reopen(&mut self, index: &mut Index, above: Revision) -> StoreResult<()> {
+        let last = index.revision();
+        let reopened = if above < last { last } else { above + 1 };
         let ceiling = reopened + CEILING_STEP;
         self.encoder.begin();
         self.encoder.note(&Record::Opened { last, reopened });
