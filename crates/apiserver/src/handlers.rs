@@ -90,6 +90,10 @@ pub(crate) async fn serve(core: Arc<Core>, request: Request) -> Response {
         }
     }
     let code = answer.status().as_u16();
+    let audit_id = uuid::Builder::from_random_bytes(metrics_core.rng.bytes16()).into_uuid();
+    if let Ok(value) = http::HeaderValue::from_str(&audit_id.to_string()) {
+        answer.headers_mut().insert("audit-id", value);
+    }
     metrics_core.metrics.observe(&known, code, started.elapsed());
     if let (Some(sink), Some(uri)) = (&metrics_core.audit, audit) {
         sink.record(AuditEvent {

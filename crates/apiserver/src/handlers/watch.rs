@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::status::ApiResult;
+use api::status::{ApiError, ApiResult};
 use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use base::drain::Drain;
 use futures::stream;
 
 use super::options::ListOptions;
-use super::{ListenerDrain, Target};
+use super::{ListenerDrain, Target, header};
+use crate::negotiate::Format;
 use crate::response;
 use crate::server::Core;
 use crate::storage::selection::Selection;
@@ -55,6 +58,9 @@ impl Target {
             Watcher::start(core, &self.entry, version, self.output, request, drain).await?;
         core.metrics.watch_changed(1);
         let counted = Counted(core.clone());
+        if header(&self.call.parts.headers, "upgrade").eq_ignore_ascii_case("websocket") {
+            return self.over_websocket(watcher, counted).await;
+        }
         let chunks = stream::unfold((watcher, counted), |(mut watcher, counted)| async move {
             let chunk = watcher.next().await?;
             Some((Ok::<_, std::convert::Infallible>(chunk), (watcher, counted)))
@@ -62,6 +68,19 @@ impl Target {
         let mut answer = response::bytes(200, &self.output.stream_type(), "");
         *answer.body_mut() = Body::from_stream(chunks);
         Ok(answer)
+    }
+
+    /// Each event as a message, for browsers.
+    async fn over_websocket(&self, watcher: Watcher, counted: Counted) -> ApiResult<Response> {
+        let mut parts = self.call.parts.clone();
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
+            .await
+            .map_err(|refused| ApiError::bad_request(refused.to_string()))?;
+        let is_text = self.output.format != Format::Protobuf;
+        Ok(upgrade.protocols([""]).on_upgrade(move |socket| async move {
+            send_events(socket, watcher, is_text).await;
+            drop(counted);
+        }))
     }
 
     /// The selectors, and the name when the path has one.
@@ -77,4 +96,32 @@ impl Target {
         };
         Selection::parse(&*self.entry.resource, query.text("labelSelector"), &fields)
     }
+}
+
+/// Sends events until the watch ends or the client goes.
+async fn send_events(mut socket: WebSocket, mut watcher: Watcher, is_text: bool) {
+    loop {
+        let chunk = tokio::select! {
+            chunk = watcher.next() => chunk,
+            message = socket.recv() => match message {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => continue,
+            },
+        };
+        let Some(chunk) = chunk else { break };
+        if !is_text {
+            if socket.send(Message::Binary(chunk)).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let text = String::from_utf8_lossy(&chunk);
+        for line in text.lines() {
+            if socket.send(Message::Text(line.into())).await.is_err() {
+                return;
+            }
+        }
+    }
+    // The client may have gone already.
+    let _ = socket.send(Message::Close(None)).await;
 }

@@ -22,6 +22,8 @@ const RING_LEN_MAX: usize = 16 * 1024;
 /// How long changes stay when there are more than [`RING_LEN_MIN`].
 const RING_AGE_MAX: Duration = Duration::from_secs(300);
 const RING_LEN_MIN: usize = 256;
+/// How many of the latest changes remember the frames that were made of them.
+const FRAMES_LEN: usize = 512;
 /// Writes in flight whose facts are remembered for the feed.
 const HINTS_MAX: usize = 4096;
 /// Kinds with fewer objects than this keep their parsed form once somebody asked for it.
@@ -187,6 +189,9 @@ impl Cacher {
             return;
         }
         state.ring.push_back((now, Arc::new(CacheEvent::new(rv, current, previous))));
+        if let Some(old) = state.ring.len().checked_sub(FRAMES_LEN) {
+            state.ring[old].1.frames.lock().clear();
+        }
         while state.ring.len() > RING_LEN_MAX
             || (state.ring.len() > RING_LEN_MIN
                 && state.ring.front().is_some_and(|(at, _)| now - *at > RING_AGE_MAX))

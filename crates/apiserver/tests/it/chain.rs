@@ -282,10 +282,9 @@ async fn requests_are_audited_and_counted() {
     let own = sink.clone();
     let f = fixture_with(|options| options.audit = Some(own));
     f.post(MAPS, config_map("a")).await.expect(201);
-    let events = sink.0.lock();
+    let events = std::mem::take(&mut *sink.0.lock());
     assert_eq!((events[0].verb.as_str(), events[0].code), ("create", 201));
     assert_eq!(events[0].user.username, "tester");
-    drop(events);
     let metrics = f.get("/metrics").await;
     let text = std::str::from_utf8(&metrics.bytes).unwrap();
     assert!(text.contains("apiserver_request_total{code=\"201\""), "{text}");
