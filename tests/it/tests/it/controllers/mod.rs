@@ -1,0 +1,5 @@
+//! The controllers against the real API server.
+
+mod cluster;
+mod network;
+mod workloads;
