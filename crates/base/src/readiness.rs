@@ -47,6 +47,12 @@ impl Readiness {
         self.parts.lock().values().all(Result::is_ok)
     }
 
+    /// Tells that a part's state may have changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Waits until every named part is ready.
     pub async fn ready(&self) {
         let mut changes = self.changed.subscribe();

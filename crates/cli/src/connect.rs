@@ -155,7 +155,10 @@ fn has_default() -> bool {
 }
 
 /// A duration in Go's form (`1h2m3s`, `500ms`) or a plain number of seconds.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
+///
+/// # Errors
+/// When the text is neither.
+pub fn parse_duration(text: &str) -> Result<Duration> {
     if text.is_empty() || text == "0" {
         return Ok(Duration::ZERO);
     }

@@ -19,7 +19,8 @@ pub mod verbs;
 use std::process::ExitCode;
 
 pub use client::{Api, Failure};
-pub use connect::Connection;
+pub use connect::{Connection, parse_duration};
+pub use print::table::align;
 pub use verb::{Ctx, Verb};
 
 /// Runs a command line (without the program's name) over kubectl's verbs and `own` ones. `program`

@@ -20,7 +20,8 @@ pub(crate) struct Style {
 const GAP: usize = 3;
 
 /// Aligns rows in columns; the last cell of a row is not padded.
-pub(crate) fn align(rows: &[Vec<String>]) -> String {
+#[must_use]
+pub fn align(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |text: &str| text.chars().count();
     let mut widths = vec![0; count];

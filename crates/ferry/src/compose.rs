@@ -1,0 +1,116 @@
+//! The composition: how the parts become a process. This file alone knows all of them.
+//!
+//! Started in this order, drained in the reverse: store, API server, controllers and scheduler,
+//! node. Each part gets a client of its own identity and the shared caches; nothing else connects
+//! them.
+
+mod control_plane;
+mod network;
+mod node;
+mod parts;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use base::clock::SharedClock;
+use base::drain::Drains;
+use base::readiness::Readiness;
+use base::rng::SharedRng;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::logs::Rings;
+use crate::options::{Runtime, ServerOptions};
+use control_plane::ControlPlane;
+
+/// How long a stage may take to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// What every part of the process shares.
+pub(crate) struct Process {
+    pub(crate) options: ServerOptions,
+    pub(crate) clock: SharedClock,
+    pub(crate) rng: SharedRng,
+    pub(crate) readiness: Readiness,
+    pub(crate) rings: Rings,
+    pub(crate) node_ip: IpAddr,
+}
+
+/// Runs a server until SIGTERM or SIGINT. Its pods go on.
+pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings) -> Result<()> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("TLS is set up already"))?;
+    if let Runtime::Remote(socket) = &options.container_runtime {
+        bail!("--container-runtime {socket}: only the embedded runtime is there as yet");
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let node_ip = match options.node_ip {
+        Some(ip) => ip,
+        None => default_address().context("cannot find this machine's address; give --node-ip")?,
+    };
+    let process = Process {
+        options,
+        clock,
+        rng: SharedRng::from_os(),
+        readiness: Readiness::default(),
+        rings,
+        node_ip,
+    };
+    let mut drains = Drains::default();
+    let control_plane = ControlPlane::start(&process, &mut drains).await?;
+    control_plane.start_acting(&process, &mut drains);
+    if process.options.has("node") {
+        node::start(&process, &control_plane, &mut drains).await?;
+    }
+    tracing::info!(address = %control_plane.address, "the API server is ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; pods go on");
+    for late in drains.drain(DRAIN_LIMIT).await {
+        tracing::warn!(stage = late, "did not stop in time");
+    }
+    Ok(())
+}
+
+/// Stops what runs and takes away everything of Ferry's on this machine but the data that it keeps.
+pub(crate) fn clean(options: &ServerOptions) -> Result<()> {
+    let mut left = container_native::clean(&options.data_dir, "ferry");
+    let network =
+        net::pod_network::PodNetwork::clean(options.agent_dir().join("network"), None, Vec::new());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Err(error) = runtime.block_on(network) {
+        left.push(base::error::Chain(&error).to_string());
+    }
+    if !left.is_empty() {
+        bail!("could not take everything away: {}", left.join("; "));
+    }
+    Ok(())
+}
+
+/// The address of the link that the default route goes out of; of any link that is up, otherwise.
+fn default_address() -> Result<IpAddr> {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let by_default = routes.lines().skip(1).find_map(|line| {
+        let mut columns = line.split_whitespace();
+        let (link, destination) = (columns.next()?, columns.next()?);
+        (destination == "00000000").then(|| link.to_owned())
+    });
+    let mut others = Vec::new();
+    for link in nix::ifaddrs::getifaddrs().context("cannot list this machine's addresses")? {
+        let Some(address) = link.address.as_ref().and_then(|own| own.as_sockaddr_in()) else {
+            continue;
+        };
+        let ip = IpAddr::from(address.ip());
+        if Some(&link.interface_name) == by_default.as_ref() {
+            return Ok(ip);
+        }
+        if !ip.is_loopback() {
+            others.push(ip);
+        }
+    }
+    others.into_iter().next().context("no link but loopback has an IPv4 address")
+}

@@ -1,0 +1,332 @@
+//! The control plane: store, API server, and those who act through it.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context as _, Result, bail};
+use apiserver::authn::Authenticator;
+use apiserver::authz::Authorizer;
+use apiserver::{Server, VersionInfo};
+use auth::token::TokenAuthority;
+use auth::{UserInfo, groups, users};
+use base::drain::Drains;
+use ipnet::IpNet;
+use reconcile::{Caches, Engine};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use store::SharedStore;
+use tokio::net::TcpListener;
+
+use super::Process;
+use crate::options::{Datastore, ServerOptions};
+use crate::pki::{Authority, Leaf, Subject, private_dir, write_secret};
+use crate::server::access::{
+    AuthenticatorChain, AuthorizerChain, ClientCertificates, LateApi, ServiceAccountTokens,
+};
+use crate::server::kubernetes_service::{Keeper, KubernetesService};
+use crate::server::policy::{LatePolicy, NodeAuthorizer, Rbac, RbacAuthorizer};
+use crate::server::transport::Transport;
+use crate::server::{bootstrap, kubeconfig};
+
+/// The issuer of service-account tokens, as upstream names it by default.
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// A running control plane.
+pub(crate) struct ControlPlane {
+    /// The in-process API server.
+    pub(crate) server: Server,
+    /// The caches that all parts of the process share.
+    pub(crate) caches: Caches,
+    /// Where the API server listens.
+    pub(crate) address: SocketAddr,
+    /// The cluster's authority.
+    pub(crate) authority: Arc<Authority>,
+    service_network: IpNet,
+}
+
+impl ControlPlane {
+    /// Opens the store, starts the API server, and makes what every cluster has.
+    pub(crate) async fn start(process: &Process, drains: &mut Drains) -> Result<Self> {
+        let options = &process.options;
+        let now = process.clock.now();
+        let tls_dir = options.server_dir().join("tls");
+        private_dir(&options.data_dir)?;
+        private_dir(&options.server_dir())?;
+        private_dir(&tls_dir)?;
+        // The port first: someone else's server must end this one before it touches any data.
+        let bind = SocketAddr::from((options.bind_address, options.https_port));
+        let listener = TcpListener::bind(bind).await.with_context(|| {
+            format!("cannot listen on {bind}; is another server running? (--https-port)")
+        })?;
+        let address = SocketAddr::from((process.node_ip, listener.local_addr()?.port()));
+        let store = open_store(options).await?;
+        let service_network: IpNet = options
+            .service_cidr
+            .parse()
+            .with_context(|| format!("--service-cidr {}", options.service_cidr))?;
+        let authority = Arc::new(Authority::open(&tls_dir, "ca", now)?);
+        let tokens = Arc::new(token_authority(&tls_dir)?);
+        let late_api: LateApi = Arc::new(OnceLock::new());
+        let late_policy = Arc::new(LatePolicy::default());
+        let authenticators: Vec<Arc<dyn Authenticator>> = vec![
+            Arc::new(ClientCertificates),
+            Arc::new(ServiceAccountTokens {
+                authority: tokens.clone(),
+                clock: process.clock.clone(),
+                api: late_api.clone(),
+            }),
+        ];
+        let authorizers: Vec<Arc<dyn Authorizer>> = vec![
+            Arc::new(NodeAuthorizer::default()),
+            Arc::new(RbacAuthorizer(late_policy.clone())),
+        ];
+        let kubelet_client = authority.leaf(&apiserver_client(), now)?;
+        let deps = resources::Deps {
+            clock: process.clock.clone(),
+            rng: process.rng.clone(),
+            service_networks: vec![service_network],
+            node_ports: 30_000..=32_767,
+            nodes: Arc::new(Transport::new(&authority, &kubelet_client)?),
+            tokens: tokens.clone(),
+            authenticator: Arc::new(AuthenticatorChain(authenticators.clone())),
+            authorizer: Arc::new(AuthorizerChain(authorizers.clone())),
+            policy: late_policy.clone(),
+        };
+        let jwks_uri = format!("https://{address}/openid/v1/jwks");
+        let server = Server::new(apiserver::ServerOptions {
+            admission: admission::all(&admission::Deps { rng: process.rng.clone() }),
+            authenticators,
+            authorizers,
+            clock: process.clock.clone(),
+            rng: process.rng.clone(),
+            readiness: process.readiness.clone(),
+            version: VersionInfo::default(),
+            advertise_address: address.to_string(),
+            static_documents: vec![
+                (
+                    "/.well-known/openid-configuration".to_owned(),
+                    tokens.discovery(&jwks_uri).to_string(),
+                ),
+                ("/openid/v1/jwks".to_owned(), tokens.jwks().to_string()),
+            ],
+            ..apiserver::ServerOptions::new(store, resources::all(&deps))
+        });
+        let api = server.object_api();
+        if late_api.set(api.clone()).is_err() {
+            bail!("the API server was made twice");
+        }
+        let serving = drains.stage("apiserver");
+        let own = UserInfo::named(users::APISERVER, &[groups::MASTERS]);
+        let client = kube::Client::new(server.client_service_as(own, "kube-apiserver"), "default");
+        let caches = Caches::new(client, process.rng.clone(), serving.token());
+        // Setting fails only when it is set already, and it was made above.
+        let _ = late_policy.0.set(Rbac::follow(&caches));
+        let hook = process.readiness.part("poststarthook/bootstrap");
+        bootstrap::bootstrap(&*api, &options.service_cidr)
+            .await
+            .context("cannot make the objects that every cluster has")?;
+        hook.ready();
+        let config = server_config(&authority, process, service_network)?;
+        serving.spawn({
+            let (server, drain) = (server.clone(), serving.token());
+            async move {
+                if let Err(error) = apiserver::serve_tls(listener, config, server, drain).await {
+                    tracing::error!(%error, "the API server ended");
+                }
+            }
+        });
+        let control_plane = Self { server, caches, address, authority, service_network };
+        control_plane.write_kubeconfig(process)?;
+        Ok(control_plane)
+    }
+
+    /// A client of the API server in this process, under an identity.
+    pub(crate) fn client(&self, user: UserInfo, agent: &'static str) -> kube::Client {
+        kube::Client::new(self.server.client_service_as(user, agent), "default")
+    }
+
+    /// Starts the controllers and the scheduler.
+    pub(crate) fn start_acting(&self, process: &Process, drains: &mut Drains) {
+        let options = &process.options;
+        let acting = drains.stage("controllers");
+        if options.has("controllers") {
+            let user = UserInfo::named(users::CONTROLLER_MANAGER, &[groups::MASTERS]);
+            let client = self.client(user, "kube-controller-manager");
+            let controllers = controllers::ControllersOptions {
+                cluster_cidr: options.cluster_cidr.clone(),
+                root_ca_pem: self.authority.pem.clone(),
+                disabled: BTreeSet::new(),
+                clock: process.clock.clone(),
+                rng: process.rng.clone(),
+                ..controllers::ControllersOptions::default()
+            };
+            let per_controller = client.clone();
+            acting.spawn(controllers::run(
+                move |_| per_controller.clone(),
+                self.caches.clone(),
+                controllers,
+                acting.token(),
+            ));
+        }
+        if options.has("scheduler") {
+            let user = UserInfo::named(users::SCHEDULER, &[]);
+            let client = self.client(user, "kube-scheduler");
+            let scheduler = scheduler::SchedulerOptions {
+                name: "default-scheduler".to_owned(),
+                clock: process.clock.clone(),
+                rng: process.rng.clone(),
+            };
+            acting.spawn(scheduler::run(scheduler, self.caches.clone(), client, acting.token()));
+        }
+        let keeper = Keeper::new(
+            self.caches.clone(),
+            KubernetesService {
+                cluster_ip: first_address(self.service_network),
+                address: self.address.ip(),
+                port: self.address.port(),
+            },
+        );
+        let engine = Engine {
+            caches: self.caches.clone(),
+            clock: process.clock.clone(),
+            rng: process.rng.clone(),
+        };
+        let own = UserInfo::named(users::APISERVER, &[groups::MASTERS]);
+        let (client, drain) = (self.client(own, "kube-apiserver"), acting.token());
+        acting.spawn(engine.start(keeper, client, drain));
+    }
+
+    /// Writes the administrator's kubeconfig into the data directory, and where a flag says.
+    fn write_kubeconfig(&self, process: &Process) -> Result<()> {
+        let options = &process.options;
+        let admin = Subject {
+            common_name: "kubernetes-admin".to_owned(),
+            organizations: vec![groups::MASTERS.to_owned()],
+            ..Subject::default()
+        };
+        let leaf = self.authority.leaf(&admin, process.clock.now())?;
+        let host = match options.bind_address {
+            any if any.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+            one => one,
+        };
+        let url = format!("https://{}", SocketAddr::from((host, self.address.port())));
+        let config = kubeconfig::kubeconfig(&url, &self.authority.pem, &leaf);
+        let text = serde_norway::to_string(&config).context("cannot write the kubeconfig")?;
+        let own = options.server_dir().join("kubeconfig.yaml");
+        for path in [Some(&own), options.write_kubeconfig.as_ref()].into_iter().flatten() {
+            if let Some(dir) =
+                path.parent().filter(|dir| !dir.as_os_str().is_empty() && !dir.exists())
+            {
+                private_dir(dir)?;
+            }
+            write_secret(path, text.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// The engine of a datastore. Opening the embedded one reads its files, so it has a thread of its
+/// own.
+async fn open_store(options: &ServerOptions) -> Result<SharedStore> {
+    match &options.datastore {
+        Datastore::Embedded => {
+            let dir = options.server_dir().join("db");
+            let settings = store::embedded::EmbeddedOptions::new(dir.clone());
+            let open = move || store::embedded::open(settings);
+            let opened = tokio::task::spawn_blocking(open).await.context("opening the store")?;
+            Ok(opened.with_context(|| format!("cannot open the store in {}", dir.display()))?)
+        }
+        Datastore::Etcd(members) => {
+            let settings = store::etcd::EtcdOptions {
+                endpoints: members.clone(),
+                ca_file: options.datastore_cafile.clone(),
+                cert_file: options.datastore_certfile.clone(),
+                key_file: options.datastore_keyfile.clone(),
+            };
+            let connected = store::etcd::connect(settings).await;
+            Ok(connected.context("cannot use --datastore")?)
+        }
+    }
+}
+
+/// The keys of service-account tokens: `service.key`, made when it is missing.
+fn token_authority(dir: &std::path::Path) -> Result<TokenAuthority> {
+    let path = dir.join("service.key");
+    if !path.exists() {
+        let der = auth::token::generate_key().context("cannot make the key of tokens")?;
+        write_secret(&path, pem("PRIVATE KEY", &der).as_bytes())?;
+    }
+    let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let key = PrivateKeyDer::from_pem_slice(&text)
+        .with_context(|| format!("{} holds no private key", path.display()))?;
+    TokenAuthority::new(ISSUER, &[ISSUER], key.secret_der(), &[])
+        .with_context(|| format!("cannot use {}", path.display()))
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> = body
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).expect("base64 is ASCII"))
+        .collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// Who the API server is to kubelets.
+fn apiserver_client() -> Subject {
+    Subject {
+        common_name: "kube-apiserver-kubelet-client".to_owned(),
+        organizations: vec![groups::MASTERS.to_owned()],
+        ..Subject::default()
+    }
+}
+
+/// TLS as the API server speaks it: its names, and client certificates of the cluster's authority
+/// where a client has one.
+fn server_config(
+    authority: &Authority,
+    process: &Process,
+    service_network: IpNet,
+) -> Result<rustls::ServerConfig> {
+    let domain = &process.options.cluster_domain;
+    let mut dns_names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default"]
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
+    dns_names.push("kubernetes.default.svc".to_owned());
+    dns_names.push(format!("kubernetes.default.svc.{domain}"));
+    dns_names.push(process.options.node_name.clone());
+    let mut addresses =
+        vec![IpAddr::from([127, 0, 0, 1]), process.node_ip, first_address(service_network)];
+    if !process.options.bind_address.is_unspecified() {
+        addresses.push(process.options.bind_address);
+    }
+    let subject = Subject {
+        common_name: "kube-apiserver".to_owned(),
+        dns_names,
+        addresses,
+        ..Subject::default()
+    };
+    tls_config(authority, &authority.leaf(&subject, process.clock.now())?)
+}
+
+/// TLS for a server of the cluster: its certificate, and clients by certificate or by nothing.
+pub(crate) fn tls_config(authority: &Authority, leaf: &Leaf) -> Result<rustls::ServerConfig> {
+    let (chain, key) = leaf.rustls()?;
+    let clients = rustls::server::WebPkiClientVerifier::builder(authority.roots()?)
+        .allow_unauthenticated()
+        .build()
+        .context("the verifier of client certificates")?;
+    rustls::ServerConfig::builder()
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)
+        .context("the server's certificate")
+}
+
+/// The first host of a network: the `kubernetes` Service has it.
+fn first_address(network: IpNet) -> IpAddr {
+    network.hosts().next().unwrap_or_else(|| network.addr())
+}

@@ -1,0 +1,10 @@
+//! The server's side of the composition: who may come in, the way out to the nodes, what every
+//! cluster has from the start.
+
+pub(crate) mod access;
+pub(crate) mod bootstrap;
+pub(crate) mod kubeconfig;
+pub(crate) mod kubernetes_service;
+pub(crate) mod policy;
+pub(crate) mod reviews;
+pub(crate) mod transport;
