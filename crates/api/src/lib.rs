@@ -18,6 +18,7 @@ pub mod object;
 pub mod openapi;
 pub mod proto;
 pub mod quantity;
+pub mod sample;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -159,3 +159,61 @@ fn depth_is_bounded() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(untyped(deep.as_bytes(), Format::Json).is_err());
 }
+
+#[test]
+fn no_body_makes_it_panic_and_canonical_is_canonical() {
+    let kinds = [pod(), deployment(), by_kind("", "v1", "Service").unwrap()];
+    let crd = by_kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
+    let mut rng = crate::sample::Rng::seeded(7);
+    for round in 0..600 {
+        let schema = if round % 8 == 0 { &crd } else { &kinds[round % 3] };
+        let object = value(crate::sample::value(schema, &mut rng), schema).unwrap();
+        assert_eq!(object.strict, [""; 0]);
+        let again = body(object.object.to_string().as_bytes(), Format::Json, schema).unwrap();
+        assert_eq!(again, object, "round {round}");
+        let json = rng.mutated(object.object.to_string().as_bytes());
+        let by_schema = body(&json, Format::Json, schema);
+        // What is passed over is not looked at closely, as long as it is JSON but for its bytes.
+        let is_text = std::str::from_utf8(&json).is_ok();
+        if is_text && serde_json::from_slice::<Value>(&json).is_err() && by_schema.is_ok() {
+            panic!("round {round}: no JSON, and read: {}", String::from_utf8_lossy(&json));
+        }
+        let yaml = serde_norway::to_string(&object.object).unwrap();
+        if round % 4 == 0 {
+            let read = body(yaml.as_bytes(), Format::Yaml, schema);
+            assert_eq!(read.unwrap(), object, "round {round}");
+            let _ = body(&rng.mutated(yaml.as_bytes()), Format::Yaml, schema);
+        }
+        let _ = crate::schema::from_structural(&object.object);
+    }
+}
+
+#[test]
+fn small_texts_do_not_make_their_readers_panic() {
+    let mut rng = crate::sample::Rng::seeded(11);
+    for _ in 0..20_000 {
+        for seed in [
+            "app in (a,b),!c,d!=e",
+            "metadata.name=a\\,b,x!=y",
+            "-12.5e3",
+            "1.5Gi",
+            "2026-01-01T00:00:00.5+01:00",
+        ] {
+            let text = String::from_utf8_lossy(&rng.mutated(seed.as_bytes())).into_owned();
+            if let Ok(selector) = crate::selector::LabelSelector::parse(&text) {
+                let shown = selector.to_string();
+                assert_eq!(
+                    crate::selector::LabelSelector::parse(&shown).unwrap(),
+                    selector,
+                    "{text:?} {shown:?}"
+                );
+            }
+            let _ = crate::selector::FieldSelector::parse(&text);
+            if let Ok(quantity) = text.parse::<crate::quantity::Quantity>() {
+                let shown = quantity.to_string();
+                assert_eq!(shown.parse(), Ok(quantity), "{text:?} {shown:?}");
+            }
+            let _ = (canonical_time(&text), canonical_micro_time(&text), crate::yaml::plain(&text));
+        }
+    }
+}

@@ -21,8 +21,8 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// What the writer of the new object set.
-    pub(super) fn changed(&self) -> Set {
-        let mut changed = self.added.clone();
+    pub(super) fn into_changed(self) -> Set {
+        let mut changed = self.added;
         changed.extend(&self.modified);
         changed
     }

@@ -80,15 +80,15 @@ pub(super) fn prune(
     }
     let named = |set: &Set| with_named_fields(set, schema);
     let last = named(last);
-    let pruned = remove(&merged, schema, &last);
+    let pruned = remove(&merged, schema, &last, Emptied::Null);
     let managed = managers.values().fold(Set::default(), |all, entry| all.union(&entry.set));
     let all = named(&object_set(&merged, schema));
     // What others own comes back.
     let kept = named(&object_set(&pruned, schema)).union(&named(&managed));
-    let pruned = remove(&merged, schema, &all.difference(&kept));
+    let pruned = remove(&merged, schema, &all.difference(&kept), Emptied::Null);
     // And what was never the applier's.
     let gone = all.difference(&named(&object_set(&pruned, schema)));
-    remove(&merged, schema, &gone.intersection(&last))
+    remove(&merged, schema, &gone.intersection(&last), Emptied::Gone)
 }
 
 /// Adds the structs on the way to every path: they are the owner's as well.
@@ -114,15 +114,25 @@ fn add_named_fields(set: &mut Set, schema: &Schema) {
     }
 }
 
-fn remove(value: &Value, schema: &Schema, gone: &Set) -> Value {
-    remove_inner(value, schema, gone).unwrap_or(Value::Null)
+/// What becomes of a map or list that nothing is left of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Emptied {
+    /// It stays as `null`: its path still counts as there.
+    Null,
+    /// It goes.
+    Gone,
 }
 
-/// The value less the paths of a set; `None` when nothing is left of it.
-fn remove_inner(value: &Value, schema: &Schema, gone: &Set) -> Option<Value> {
+fn remove(value: &Value, schema: &Schema, gone: &Set, emptied: Emptied) -> Value {
+    remove_inner(value, schema, gone, emptied).unwrap_or(Value::Null)
+}
+
+/// The value less the paths of a set; `None` when it goes with them.
+fn remove_inner(value: &Value, schema: &Schema, gone: &Set, emptied: Emptied) -> Option<Value> {
     if gone.is_empty() {
         return Some(value.clone());
     }
+    let nothing_left = (emptied == Emptied::Null).then_some(Value::Null);
     match (shape(schema, Some(value)), value) {
         (Shape::Map, Value::Object(map)) => {
             let mut kept = Map::new();
@@ -131,7 +141,7 @@ fn remove_inner(value: &Value, schema: &Schema, gone: &Set) -> Option<Value> {
                     Some(node) if node.member => {}
                     Some(node) => {
                         let known = entry_schema(schema, name);
-                        if let Some(child) = remove_inner(child, known, &node.below) {
+                        if let Some(child) = remove_inner(child, known, &node.below, emptied) {
                             kept.insert(name.clone(), child);
                         }
                     }
@@ -140,7 +150,7 @@ fn remove_inner(value: &Value, schema: &Schema, gone: &Set) -> Option<Value> {
                     }
                 }
             }
-            (!kept.is_empty()).then_some(Value::Object(kept))
+            if kept.is_empty() { nothing_left } else { Some(Value::Object(kept)) }
         }
         (Shape::List(list), Value::Array(items)) => {
             let mut kept = Vec::new();
@@ -148,11 +158,13 @@ fn remove_inner(value: &Value, schema: &Schema, gone: &Set) -> Option<Value> {
                 let node = item_element(list, item).ok().and_then(|element| gone.get(&element));
                 match node {
                     Some(node) if node.member => {}
-                    Some(node) => kept.extend(remove_inner(item, &list.item, &node.below)),
+                    Some(node) => {
+                        kept.extend(remove_inner(item, &list.item, &node.below, emptied));
+                    }
                     None => kept.push(item.clone()),
                 }
             }
-            (!kept.is_empty()).then_some(Value::Array(kept))
+            if kept.is_empty() { nothing_left } else { Some(Value::Array(kept)) }
         }
         _ => Some(value.clone()),
     }

@@ -124,6 +124,7 @@ pub fn apply(
             }
             Ok(applied) => applied,
         };
+    object = canonical(object, schema)?;
     let unchanged = live.is_some() && object == live_bare;
     managed.entries = merged;
     if !unchanged || !managed.has_time(&own) || managed.is_changed(live_object) {
@@ -168,6 +169,22 @@ pub fn track_update(
     managed.cap_updaters();
     managed.write(&mut new);
     keep_when_same(live, new)
+}
+
+/// The form in which the object will be stored: without it, what the server prints of an atomic
+/// list and what was applied would differ for ever.
+fn canonical(object: Value, schema: &Schema) -> ApiResult<Value> {
+    if !matches!(schema, Schema::Def(_) | Schema::DefAs(..)) {
+        return Ok(object);
+    }
+    match api::decode::value(object, schema) {
+        Ok(decoded) => Ok(decoded.object),
+        Err(error) => Err(ApiError::new(
+            500,
+            "",
+            format!("failed to convert new typed object to object: {error}"),
+        )),
+    }
 }
 
 /// The empty object that a creation is compared with: what Go prints of a new struct, or just the
@@ -234,14 +251,12 @@ fn stripped() -> &'static Set {
     })
 }
 
-/// Takes away what the endpoint resets, with all below it, and what is never owned.
-fn owned(set: Set, options: &ApplyOptions<'_>) -> Set {
-    let mut owned = set;
-    owned.subtract(stripped());
+/// Takes away what the endpoint resets, with all below it.
+fn without_reset(mut set: Set, options: &ApplyOptions<'_>) -> Set {
     for path in options.reset_fields {
-        owned.remove_below(path.split('.'));
+        set.remove_below(path.split('.'));
     }
-    owned
+    set
 }
 
 fn track_first(live: &Value, schema: &Schema, managed: &mut Managed, options: &ApplyOptions<'_>) {
@@ -270,7 +285,9 @@ fn try_apply(
         typed::reconcile(&mut entry.set, live, schema);
     }
     let last = entries.get(own).cloned();
-    let set = owned(configuration.clone(), options);
+    // What is never owned is taken out at the very end: until then the configuration's name keeps
+    // its metadata from being pruned.
+    let set = without_reset(configuration.clone(), options);
     let entry = Entry {
         set,
         api_version: options.api_version.to_owned(),
@@ -279,7 +296,10 @@ fn try_apply(
     entries.insert(own.clone(), entry);
     let merged = merge::merge(live, applied, schema);
     let merged = match &last {
-        Some(last) => merge::prune(merged, schema, &entries, &last.set),
+        // A map that is applied empty, and lost all that it had, is there and empty.
+        Some(last) => {
+            merge::merge(&merge::prune(merged, schema, &entries, &last.set), applied, schema)
+        }
         None => merged,
     };
     compare_managers(live, &merged, schema, &mut entries, Some(own), options)?;
@@ -372,10 +392,15 @@ fn update(
     // With force nothing is a conflict; the default stands for a case that does not come up.
     let comparison =
         compare_managers(live, new, schema, &mut entries, None, &forced).unwrap_or_default();
-    let taken = owned(comparison.changed(), options);
+    let mut taken = without_reset(comparison.into_changed(), options);
+    taken.subtract(stripped());
     if !taken.is_empty() {
         let entry = entries.entry(own.clone()).or_default();
-        entry.set.extend(&taken);
+        if entry.set.is_empty() {
+            entry.set = taken;
+        } else {
+            entry.set.extend(&taken);
+        }
         entry.api_version = options.api_version.to_owned();
         entry.time = Some(options.now);
     }

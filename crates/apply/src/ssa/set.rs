@@ -1,9 +1,8 @@
 //! Sets of field paths, and their JSON form, `FieldsV1`.
 //!
 //! An element of a path is kept as `FieldsV1` writes it: `f:NAME` a field, `k:{…}` a list item by
-//! its keys, `v:VALUE` an item of a set, `i:N` an item by its place.
-
-use std::collections::BTreeMap;
+//! its keys, `v:VALUE` an item of a set, `i:N` an item by its place. A level of the set is a sorted
+//! vector: sets are made in order, and most levels have few elements.
 
 use serde_json::{Map, Value};
 
@@ -13,7 +12,7 @@ const MAX_DEPTH: usize = 200;
 /// A set of field paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Set {
-    nodes: BTreeMap<Box<str>, Node>,
+    nodes: Vec<(Box<str>, Node)>,
 }
 
 /// What is known of one element: whether the path that ends in it is in the set, and which longer
@@ -52,9 +51,11 @@ impl Set {
                 below: Self::read(below, depth + 1),
             };
             if node.is_some() {
-                set.nodes.insert(canonical(element), node);
+                set.nodes.push((canonical(element), node));
             }
         }
+        set.nodes.sort_by(|(a, _), (b, _)| a.cmp(b));
+        set.nodes.dedup_by(|(a, _), (b, _)| a == b);
         set
     }
 
@@ -97,25 +98,37 @@ impl Set {
 
     fn remove_path(&mut self, first: &str, rest: &[&str]) {
         let Some((next, further)) = rest.split_first() else {
-            self.nodes.remove(first);
+            self.nodes.retain(|(element, _)| &**element != first);
             return;
         };
-        if let Some(node) = self.nodes.get_mut(first) {
-            node.below.remove_path(&field(next), further);
-            if !node.is_some() {
-                self.nodes.remove(first);
+        if let Ok(index) = self.position(first) {
+            self.nodes[index].1.below.remove_path(&field(next), further);
+            if !self.nodes[index].1.is_some() {
+                self.nodes.remove(index);
             }
+        }
+    }
+
+    /// Where an element is, or belongs. New ones mostly belong at the end.
+    fn position(&self, element: &str) -> Result<usize, usize> {
+        match self.nodes.last() {
+            Some((last, _)) if &**last < element => Err(self.nodes.len()),
+            _ => self.nodes.binary_search_by(|(known, _)| (**known).cmp(element)),
         }
     }
 
     /// The node of an element, made when it is not there.
     pub(super) fn node(&mut self, element: &str) -> &mut Node {
-        self.nodes.entry(element.into()).or_default()
+        let index = self.position(element).unwrap_or_else(|index| {
+            self.nodes.insert(index, (element.into(), Node::default()));
+            index
+        });
+        &mut self.nodes[index].1
     }
 
     /// The node of an element.
     pub(super) fn get(&self, element: &str) -> Option<&Node> {
-        self.nodes.get(element)
+        self.position(element).ok().map(|index| &self.nodes[index].1)
     }
 
     pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
@@ -123,13 +136,17 @@ impl Set {
     }
 
     pub(super) fn is_member(&self, element: &str) -> bool {
-        self.nodes.get(element).is_some_and(|node| node.member)
+        self.get(element).is_some_and(|node| node.member)
     }
 
     /// Adds what is below an element, unless that is nothing.
     pub(super) fn insert_below(&mut self, element: impl Into<Box<str>>, member: bool, below: Self) {
         if member || !below.is_empty() {
-            self.nodes.insert(element.into(), Node { member, below });
+            let element = element.into();
+            match self.position(&element) {
+                Ok(index) => self.nodes[index].1 = Node { member, below },
+                Err(index) => self.nodes.insert(index, (element, Node { member, below })),
+            }
         }
     }
 
@@ -144,14 +161,13 @@ impl Set {
     /// Adds the paths of another set.
     pub(super) fn extend(&mut self, other: &Self) {
         for (element, node) in &other.nodes {
-            match self.nodes.get_mut(element) {
-                Some(mine) => {
+            match self.position(element) {
+                Ok(index) => {
+                    let mine = &mut self.nodes[index].1;
                     mine.member |= node.member;
                     mine.below.extend(&node.below);
                 }
-                None => {
-                    self.nodes.insert(element.clone(), node.clone());
-                }
+                Err(index) => self.nodes.insert(index, (element.clone(), node.clone())),
             }
         }
     }
@@ -161,8 +177,8 @@ impl Set {
         if other.is_empty() {
             return;
         }
-        self.nodes.retain(|element, node| {
-            if let Some(theirs) = other.nodes.get(element) {
+        self.nodes.retain_mut(|(element, node)| {
+            if let Some(theirs) = other.get(element) {
                 node.member &= !theirs.member;
                 node.below.subtract(&theirs.below);
             }
@@ -183,7 +199,7 @@ impl Set {
     pub fn intersection(&self, other: &Self) -> Self {
         let mut both = Self::default();
         for (element, node) in &self.nodes {
-            if let Some(theirs) = other.nodes.get(element) {
+            if let Some(theirs) = other.get(element) {
                 let below = node.below.intersection(&theirs.below);
                 both.insert_below(element.clone(), node.member && theirs.member, below);
             }

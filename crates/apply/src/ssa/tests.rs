@@ -342,3 +342,21 @@ fn other_versions_are_compared_in_their_own() {
     );
     assert!(entry(&lost, "old", "Update").is_none());
 }
+
+#[test]
+fn metadata_of_the_server_survives_an_applier_that_drops_its_labels() {
+    let mut first = config(web());
+    first["metadata"]["labels"] = json!({"x": "y"});
+    let mut live = stored(apply(None, &first, &deployment(), &options("one")).unwrap());
+    for (field, value) in
+        [("uid", "u"), ("resourceVersion", "5"), ("creationTimestamp", "2026-01-01T00:00:00Z")]
+    {
+        live["metadata"][field] = value.into();
+    }
+    live["metadata"]["generation"] = 1.into();
+    let after = applied(Some(&live), "one", web()).unwrap();
+    let mut expected = live["metadata"].clone();
+    expected.as_object_mut().unwrap().remove("labels");
+    expected["managedFields"] = after["metadata"]["managedFields"].clone();
+    assert_eq!(after["metadata"], expected);
+}

@@ -56,7 +56,8 @@ pub fn create_three_way_merge_patch(
     let deletions = Wanted { changes: false, deletions: true, order: true, retain_keys: false };
     let deletions = maps(original, modified, schema, deletions)?;
     let options = merge::Options { parallel_lists: false, ignore_unmatched_nulls: false };
-    let patch = Value::Object(merge::maps(deletions, delta, schema, options)?);
+    let mut patch = Value::Object(merge::maps(deletions, delta, schema, options)?);
+    keep_order(&mut patch, schema);
     if !overwrite {
         let all = Wanted { changes: true, deletions: true, order: true, retain_keys: false };
         let changed = Value::Object(maps(original, current, schema, all)?);
@@ -71,6 +72,32 @@ pub fn create_three_way_merge_patch(
         }
     }
     Ok(patch)
+}
+
+/// Brings the items of merged lists into the order that the patch itself asks for: putting
+/// deletions and changes together may have broken it, and servers refuse such a patch.
+fn keep_order(patch: &mut Value, schema: &Schema) {
+    match patch {
+        Value::Object(map) => {
+            let orders: Vec<_> = map
+                .iter()
+                .filter_map(|(name, order)| Some((name.strip_prefix(SET_ORDER)?, order)))
+                .map(|(name, order)| (name.to_owned(), order.as_array().cloned()))
+                .collect();
+            for (name, order) in orders {
+                if let (Some(Value::Array(items)), Some(order)) = (map.get_mut(&name), order) {
+                    order::sort_by(items, &order, rules(schema, &name).key);
+                }
+            }
+            for (name, value) in map {
+                keep_order(value, rules(schema, name).schema);
+            }
+        }
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| keep_order(item, item_schema(schema)));
+        }
+        _ => {}
+    }
 }
 
 fn as_map(value: &Value) -> Result<&JsonMap, Misuse> {

@@ -179,16 +179,36 @@ fn ordered_lists(
 fn check_order(items: &[Value], wanted: &[Value], key: Option<&str>) -> Result<(), Misuse> {
     let id = |item: &Value| key.and_then(|key| item.get(key)).unwrap_or(item).clone();
     let mut places = wanted.iter().map(id);
-    for item in items {
-        if item.get(PATCH).is_some() {
-            continue;
-        }
+    for item in items.iter().filter(|item| item.get(PATCH).is_none()) {
         let item = id(item);
         if !places.any(|place| place == item) {
-            return Err(Misuse::ElementOrder);
+            return Err(Misuse::Other(format!(
+                "The order in patch list:\n{}\n doesn't match {} list:\n{}\n",
+                go_list(items),
+                SET_ORDER.trim_end_matches('/'),
+                go_list(wanted)
+            )));
         }
     }
     Ok(())
+}
+
+/// A list as Go's `%v` prints it.
+fn go_list(items: &[Value]) -> String {
+    fn print(value: &Value) -> String {
+        match value {
+            Value::Null => "<nil>".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Array(items) => go_list(items),
+            Value::Object(map) => {
+                let entries: Vec<_> =
+                    map.iter().map(|(key, value)| format!("{key}:{}", print(value))).collect();
+                format!("map[{}]", entries.join(" "))
+            }
+            other => other.to_string(),
+        }
+    }
+    format!("[{}]", items.iter().map(print).collect::<Vec<_>>().join(" "))
 }
 
 fn lists(

@@ -97,7 +97,7 @@ fn bad_patches_have_upstreams_codes() {
         (json!({"spec": {"$retainKeys": ["a"], "b": 1}}), 400),
         (
             json!({"spec": {"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "b"}]}}),
-            400,
+            500,
         ),
         (json!({"spec": {"containers": [{"image": "x"}]}}), 500),
     ] {
