@@ -183,3 +183,32 @@ async fn an_etcd_that_dies_and_comes_back() {
     assert!(found.is_some(), "what was acknowledged is there");
     store.write(put("/b")).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_history_is_dropped_by_one_of_several_servers() {
+    let mut etcd = Etcd::start(None);
+    let options = EtcdOptions { compact_every: Duration::from_millis(300), ..etcd.options() };
+    let store = etcd.connect(options.clone()).await;
+    let other = etcd.connect(options).await;
+    let first = store.write(put("/a")).await.unwrap().revision;
+    store.write(put("/b")).await.unwrap();
+    let mut tries = tokio::time::interval(Duration::from_millis(50));
+    let refused = async {
+        loop {
+            tries.tick().await;
+            let range = Range { at: Some(first), ..Range::default() };
+            match other.range(range).await {
+                Ok(page) => assert_eq!(page.items.len(), 1),
+                Err(error) => return error,
+            }
+        }
+    };
+    let error = tokio::time::timeout(Duration::from_secs(20), refused).await.unwrap();
+    assert!(
+        matches!(error, StoreError::Compacted { requested, oldest }
+            if requested == first && oldest > first),
+        "{error:?}"
+    );
+    let keys = store.range(Range::default()).await.unwrap().items;
+    assert_eq!(keys.iter().map(|kv| &*kv.key).collect::<Vec<_>>(), ["/a", "/b"]);
+}

@@ -163,3 +163,24 @@ async fn a_restored_store_goes_on_above_its_backup() {
         store.close().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn only_synced_writes_wait_for_the_disk() {
+    async fn fsyncs_of(sync_all: bool, durability: Durability) -> u64 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = EmbeddedOptions::new(dir.path());
+        options.sync_all = sync_all;
+        let store = open(options).unwrap();
+        // The first write promises revisions to the disk.
+        store.write(write("/a", Some("0".into()), Durability::Synced)).await.unwrap();
+        let before = store.stats().await.unwrap().fsyncs;
+        for n in 0..20 {
+            store.write(write("/a", Some(value("/a", n, 50)), durability)).await.unwrap();
+        }
+        store.stats().await.unwrap().fsyncs - before
+    }
+    assert_eq!(fsyncs_of(false, Durability::Synced).await, 20);
+    assert_eq!(fsyncs_of(true, Durability::Relaxed).await, 20);
+    // What nobody waits for is synced once a second.
+    assert!(fsyncs_of(false, Durability::Relaxed).await <= 5);
+}

@@ -384,4 +384,73 @@ mod tests {
         assert_eq!(events.len(), 51);
         assert_eq!(events[0].previous.as_ref().unwrap().mod_revision, 41);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watcher_that_falls_behind_is_cut_off_and_others_are_not() {
+        let store = memory_with(Tuning { watch_buffer: 10, ..Tuning::default() });
+        let mut slow = store.watch("/", 0).await.unwrap();
+        let mut other = store.watch("/elsewhere/", 0).await.unwrap();
+        for _ in 0..10 {
+            store.write(put("/a", "v", Expect::Anything)).await.unwrap();
+        }
+        assert_eq!(store.stats().await.unwrap().watchers_cut, 0, "as many as fit");
+        store.write(put("/a", "v", Expect::Anything)).await.unwrap();
+        let stats = store.stats().await.unwrap();
+        assert_eq!((stats.watchers_cut, stats.watchers), (1, 1));
+        assert_eq!(slow.next().await.unwrap().unwrap(), WatchItem::Progress(1));
+        assert!(matches!(slow.next().await, Some(Err(StoreError::Slow))));
+        assert!(slow.next().await.is_none());
+        store.write(put("/elsewhere/a", "v", Expect::Anything)).await.unwrap();
+        assert_eq!(other.next().await.unwrap().unwrap(), WatchItem::Progress(1));
+        let WatchItem::Events(events) = other.next().await.unwrap().unwrap() else { panic!() };
+        assert_eq!(events[0].revision, 13);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn history_is_bounded_by_size() {
+        let store = memory_with(Tuning { history_bytes_max: 10_000, ..Tuning::default() });
+        for _ in 0..1_000 {
+            store.write(put("/a", "0123456789", Expect::Anything)).await.unwrap();
+        }
+        let stats = store.stats().await.unwrap();
+        assert!(stats.history_bytes <= 10_000, "{stats:?}");
+        assert_eq!(stats.oldest, 1_001 - stats.history_events);
+        let old = store.watch("/", stats.oldest - 1).await.err();
+        assert!(matches!(old, Some(StoreError::Compacted { .. })), "{old:?}");
+        assert!(store.watch("/", stats.oldest).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_event_object_is_shared_by_all_watchers() {
+        let store = memory();
+        let mut watches = Vec::new();
+        for _ in 0..3 {
+            watches.push(store.watch("/", 1).await.unwrap());
+        }
+        store.write(put("/a", "v", Expect::Anything)).await.unwrap();
+        let mut seen = Vec::new();
+        for watch in &mut watches {
+            loop {
+                if let WatchItem::Events(events) = watch.next().await.unwrap().unwrap() {
+                    seen.extend(events);
+                    break;
+                }
+            }
+        }
+        assert!(seen.windows(2).all(|pair| Arc::ptr_eq(&pair[0], &pair[1])));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quiet_watches_learn_of_progress_from_time_to_time() {
+        let store = memory();
+        let mut quiet = store.watch("/quiet/", 1).await.unwrap();
+        assert_eq!(quiet.next().await.unwrap().unwrap(), WatchItem::Progress(1));
+        let started = Instant::now();
+        let last = store.write(put("/busy", "v", Expect::Anything)).await.unwrap().revision;
+        assert_eq!(quiet.next().await.unwrap().unwrap(), WatchItem::Progress(last));
+        assert_eq!(started.elapsed(), Tuning::default().progress_every);
+        // Nothing happens: nothing is said.
+        let silence = tokio::time::timeout(Duration::from_secs(86_400), quiet.next()).await;
+        assert!(silence.is_err(), "{silence:?}");
+    }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use etcd_client::{Error, GetOptions, GetResponse, KvClient, ResponseHeader};
 use futures::{Stream, StreamExt, TryStreamExt};
 
-use super::progress;
+use super::is_ours;
 use crate::{KeyValue, Revision, StoreError, StoreResult};
 
 pub(super) fn signed(revision: Revision) -> i64 {
@@ -118,8 +118,7 @@ pub(super) fn snapshot(
             let kvs = got.take_kvs();
             let next = kvs.last().filter(|_| got.more()).map(|last| [last.key(), b"\0"].concat());
             let next = next.map(|from| (kv, None, from));
-            let items =
-                kvs.into_iter().map(key_value_of).filter(|kv| !progress::is_marker(&kv.key));
+            let items = kvs.into_iter().map(key_value_of).filter(|kv| !is_ours(&kv.key));
             Ok::<_, StoreError>(Some((items.collect::<Vec<_>>(), next)))
         });
     pages.map_ok(|items| futures::stream::iter(items).map(Ok)).try_flatten()

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::convert::{self, key_value, revision_of, unavailable, unsigned};
-use super::{ANSWER_BYTES_MAX, progress};
+use super::{ANSWER_BYTES_MAX, is_ours};
 use crate::{Event, Revision, StoreError, StoreResult, WatchItem};
 
 /// A member that lags, or a watch that is behind, does not answer at once: ask again after this.
@@ -157,7 +157,7 @@ impl Feed {
             let revision = unsigned(kv.mod_revision());
             self.upto = self.upto.max(revision);
             let key = convert::key(kv.key());
-            if progress::is_marker(&key) {
+            if is_ours(&key) {
                 marked = true;
                 continue;
             }

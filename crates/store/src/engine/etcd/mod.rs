@@ -4,8 +4,9 @@
 //! linearizable. Invariant: no state but connections; several API servers may share one cluster.
 //!
 //! What each file does: `convert` errors and values · `feed` watches · `leases` TTLs · `progress`
-//! how watches learn that they are up to date.
+//! how watches learn that they are up to date · `compactor` old history.
 
+mod compactor;
 mod convert;
 mod feed;
 mod leases;
@@ -39,7 +40,7 @@ const PAGE: usize = 1_000;
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
 /// Where and how an etcd cluster is reached.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct EtcdOptions {
     /// `https://10.0.0.1:2379`, one for each member. `etcd://` means `https://` if a certificate
     /// is given and `http://` otherwise.
@@ -50,6 +51,20 @@ pub struct EtcdOptions {
     pub cert_file: Option<PathBuf>,
     /// The client's key.
     pub key_file: Option<PathBuf>,
+    /// History older than this is dropped, by one of the cluster's API servers; zero for never.
+    pub compact_every: Duration,
+}
+
+impl Default for EtcdOptions {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            compact_every: Duration::from_secs(300),
+        }
+    }
 }
 
 impl EtcdOptions {
@@ -125,7 +140,11 @@ pub async fn connect(options: EtcdOptions) -> StoreResult<Arc<EtcdStore>> {
     let status = client.status().await.map_err(refused)?;
     let progress = Progress::of_version(status.version());
     tracing::debug!(version = status.version(), ?progress, "connected to etcd");
-    let leases = Leases::new(client.lease_client());
+    let (leases, closed) = (Leases::new(client.lease_client()), Drain::new());
+    if !options.compact_every.is_zero() {
+        let run = compactor::run(client.kv_client(), options.compact_every, closed.clone());
+        tokio::spawn(run);
+    }
     Ok(Arc::new(EtcdStore {
         client,
         leases,
@@ -133,8 +152,19 @@ pub async fn connect(options: EtcdOptions) -> StoreResult<Arc<EtcdStore>> {
         feeds: Arc::default(),
         newest: AtomicU64::new(0),
         writes: AtomicU64::new(0),
-        closed: Drain::new(),
+        closed,
     }))
+}
+
+/// Whether a key is one by which servers agree, not an object.
+fn is_ours(key: &str) -> bool {
+    key == compactor::KEY || progress::is_marker(key)
+}
+
+impl Drop for EtcdStore {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
 }
 
 /// A store in an etcd cluster.
@@ -274,9 +304,7 @@ impl Store for EtcdStore {
             page.remaining = count.saturating_sub(kvs.len() as u64);
             let Some(last) = kvs.last() else { return Ok(page) };
             from = [last.key(), b"\0"].concat();
-            page.items.extend(
-                kvs.into_iter().map(key_value_of).filter(|kv| !progress::is_marker(&kv.key)),
-            );
+            page.items.extend(kvs.into_iter().map(key_value_of).filter(|kv| !is_ours(&kv.key)));
             if page.remaining == 0 || page.items.len() >= limit {
                 return Ok(page);
             }
@@ -385,5 +413,68 @@ mod tests {
         check("etcd://127.0.0.1:2379", true, "https://127.0.0.1:2379");
         check("127.0.0.1:2379", false, "http://127.0.0.1:2379");
         check("https://[::1]:2379", false, "https://[::1]:2379");
+    }
+
+    /// An etcd of the test's own, on loopback.
+    struct Etcd {
+        child: std::process::Child,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Drop for Etcd {
+        fn drop(&mut self) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+
+    impl Etcd {
+        async fn start() -> (Self, Arc<EtcdStore>) {
+            let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let (client, peer) = (format!("http://{}", port()), format!("http://{}", port()));
+            let dir = tempfile::tempdir().unwrap();
+            let child = std::process::Command::new("etcd")
+                .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+                .args(["--listen-peer-urls", &peer, "--data-dir"])
+                .arg(dir.path())
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .expect("etcd-server is installed: make test does");
+            let etcd = Self { child, _dir: dir };
+            let mut tries = tokio::time::interval(Duration::from_millis(50));
+            for _ in 0..400 {
+                tries.tick().await;
+                let options =
+                    EtcdOptions { endpoints: vec![client.clone()], ..EtcdOptions::default() };
+                if let Ok(store) = connect(options).await {
+                    return (etcd, store);
+                }
+            }
+            panic!("etcd did not answer within 20 s");
+        }
+    }
+
+    /// What newer servers are asked for; an old one answers it rightly while nothing happens.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn progress_by_asking() {
+        let (_etcd, store) = Etcd::start().await;
+        let mut store = Arc::into_inner(store).unwrap();
+        store.progress = Progress::Asked;
+        let mut watch = store.watch("/quiet/", store.revision().await.unwrap()).await.unwrap();
+        for n in 0..5u32 {
+            let write = Write {
+                key: "/busy".into(),
+                value: Some(n.to_string().into()),
+                expect: Expect::Anything,
+                durability: crate::Durability::Synced,
+                ttl: None,
+            };
+            let written = store.write(write).await.unwrap().revision;
+            let promised = store.progress("/quiet/").await.unwrap();
+            assert_eq!(promised, written, "asking changes nothing");
+            let item = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap();
+            assert_eq!(item.unwrap().unwrap(), crate::WatchItem::Progress(promised));
+        }
     }
 }
