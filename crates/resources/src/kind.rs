@@ -349,12 +349,14 @@ impl Resource for Kind {
     }
 
     fn convert(&self, mut object: Value, to_version: &str) -> ApiResult<Value> {
-        let (_, from) = api::names::split_api_version(object::api_version(&object));
-        let from = from.to_owned();
-        if from == to_version {
+        // An event is stored under another group's `v1` than the one that it is asked for in.
+        let to = api::names::join_api_version(&self.info.group, to_version);
+        if object::api_version(&object) == to {
             return Ok(object);
         }
-        object["apiVersion"] = api::names::join_api_version(&self.info.group, to_version).into();
+        let (_, from) = api::names::split_api_version(object::api_version(&object));
+        let from = from.to_owned();
+        object["apiVersion"] = to.into();
         self.rules.convert(object, &from, to_version)
     }
 

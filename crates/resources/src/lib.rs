@@ -9,6 +9,8 @@
 //! it see that every row of the table is served with the right names and columns.
 
 pub mod apps;
+pub mod autoscaling;
+pub mod batch;
 pub mod check;
 pub mod coordination;
 pub mod core;
@@ -18,7 +20,12 @@ pub mod discovery;
 mod facts;
 pub mod kind;
 pub mod networking;
+pub mod node;
+pub mod policy;
+pub mod rbac;
 pub mod rules;
+pub mod scheduling;
+pub mod storage;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -45,6 +52,13 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn Resource>> {
         core::event::kind(),
         core::event::kind_of_events_group(),
         core::persistent_volume_claim::kind(),
+        core::persistent_volume::kind(),
+        core::pod_template::kind(),
+        core::replication_controller::kind(),
+        core::resource_quota::kind(),
+        core::limit_range::kind(),
+        core::binding::kind(deps),
+        core::component_status::kind(),
         core::range_allocation::kind(),
         coordination::lease::kind(),
         coordination::lease_candidate::kind(),
@@ -53,8 +67,29 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn Resource>> {
         apps::stateful_set::kind(),
         apps::daemon_set::kind(),
         apps::controller_revision::kind(),
+        autoscaling::horizontal_pod_autoscaler::kind(),
+        batch::job::kind(),
+        batch::cron_job::kind(),
+        policy::pod_disruption_budget::kind(),
         discovery::endpoint_slice::kind(),
+        networking::ingress::kind(),
+        networking::ingress_class::kind(),
+        networking::network_policy::kind(),
         networking::ip_address::kind(),
         networking::service_cidr::kind(),
+        node::runtime_class::kind(),
+        rbac::role::kind(),
+        rbac::role::cluster_kind(),
+        rbac::binding::kind(),
+        rbac::binding::cluster_kind(),
+        scheduling::priority_class::kind(),
+        scheduling::workload::kind(),
+        scheduling::pod_group::kind(),
+        storage::storage_class::kind(),
+        storage::volume_attributes_class::kind(),
+        storage::csi_driver::kind(),
+        storage::csi_node::kind(),
+        storage::csi_storage_capacity::kind(),
+        storage::volume_attachment::kind(),
     ]
 }

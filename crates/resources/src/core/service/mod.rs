@@ -139,6 +139,11 @@ impl Rules for Service {
     }
 }
 
+/// What is wrong with the addresses in the status of an Ingress.
+pub(crate) fn ingress_addresses(list: Field<'_>, errors: &mut ErrorList) {
+    validation::ingress_list(list, false, errors);
+}
+
 /// Policies that a type of service has when nothing is said.
 fn policies(spec: &mut Value) {
     let kind = str_at(spec, &["type"]).to_owned();

@@ -1,0 +1,5 @@
+//! `autoscaling`: numbers of replicas that follow the load.
+
+mod convert;
+pub mod horizontal_pod_autoscaler;
+mod metrics;
