@@ -74,18 +74,17 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 
-    /// An object that was just written as an answer.
+    /// An object that was just written, in its stored form, as an answer.
     pub(crate) fn value(&self, object: Value) -> ApiResult<Vec<u8>> {
-        let object = self.to_version(object)?;
         let shown = match self.output.shape {
-            Shape::Whole => object,
+            Shape::Whole => self.to_version(object)?,
             Shape::Partial(version) => partial_value(&object, version),
             Shape::Table(version, include) => {
                 let rv = object::str_at(&object, &["metadata", "resourceVersion"]);
                 let list = if rv.is_empty() { json!({}) } else { json!({ "resourceVersion": rv }) };
                 let mut json = Vec::new();
                 self.table_open(version, &list, true, &mut json);
-                self.row(&object, version, include, &mut json)?;
+                self.row(object, version, include, &mut json)?;
                 json.extend_from_slice(b"]}\n");
                 return codec::transcode(json, self.output.format, self.output.is_pretty);
             }
@@ -124,7 +123,7 @@ impl<'a> Renderer<'a> {
         let metadata = json!({});
         if let Shape::Table(version, include) = self.output.shape {
             self.table_open(version, &metadata, true, &mut json);
-            for (at, object) in objects.iter().enumerate() {
+            for (at, object) in objects.into_iter().enumerate() {
                 separate(at, &mut json);
                 self.row(object, version, include, &mut json)?;
             }
@@ -202,17 +201,20 @@ impl<'a> Renderer<'a> {
         include: Include,
         out: &mut Vec<u8>,
     ) -> ApiResult<()> {
-        self.row(&self.converted(object, rv)?, version, include, out)
+        let mut value = object.decode().map_err(ApiError::internal)?;
+        crate::storage::stored::set_resource_version(&mut value, rv);
+        self.row(value, version, include, out)
     }
 
+    /// The row of an object in its stored form.
     fn row(
         &self,
-        object: &Value,
+        object: Value,
         version: MetaVersion,
         include: Include,
         out: &mut Vec<u8>,
     ) -> ApiResult<()> {
-        let row = self.entry.resource.row(object, self.now);
+        let row = self.entry.resource.row(&object, self.now);
         out.extend_from_slice(b"{\"cells\":");
         write_json(&row.cells, out);
         if !row.conditions.is_empty() {
@@ -229,7 +231,7 @@ impl<'a> Renderer<'a> {
             }
             Include::Object => {
                 out.extend_from_slice(b",\"object\":");
-                write_ordered(object, out);
+                write_ordered(&self.to_version(object)?, out);
             }
         }
         out.push(b'}');

@@ -3,6 +3,8 @@
 //! Invariant: nothing here pretends. What tests get is the server, the store and the kinds that
 //! run in production, with a seeded source of randomness.
 
+mod kinds;
+
 use std::sync::Arc;
 
 use apiserver::resource::Resource;
@@ -10,6 +12,8 @@ use apiserver::{Server, ServerOptions};
 use auth::UserInfo;
 use base::rng::SharedRng;
 use store::SharedStore;
+
+pub use kinds::{SERVICE_NETWORK, deps};
 
 /// The seed of names and uids, unless a test takes its own.
 const SEED: u64 = 1;
@@ -40,6 +44,16 @@ pub fn api_server_with(
     options.rng = SharedRng::seeded(SEED);
     change(&mut options);
     ApiServer { server: Server::new(options), store }
+}
+
+/// A server with every built-in kind and every admission plugin.
+#[must_use]
+pub fn full_api_server() -> ApiServer {
+    let rng = SharedRng::seeded(SEED);
+    api_server_with(resources::all(&deps(&rng)), |options| {
+        options.rng = rng.clone();
+        options.admission = admission::all(&admission::Deps { rng });
+    })
 }
 
 impl ApiServer {

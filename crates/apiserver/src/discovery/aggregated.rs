@@ -93,12 +93,16 @@ fn own_kind(entry: &Entry, version: &str) -> Value {
     }
 }
 
-fn subresource(entry: &Entry, version: &str, one: &Subresource) -> Value {
+fn subresource(entry: &Entry, own_version: &str, one: &Subresource) -> Value {
+    let own_group = &*entry.resource.info().group;
     let kind = match &one.kind {
+        Some((group, version, kind)) if (&**group, &**version) == (own_group, own_version) => {
+            json!({ "group": "", "version": "", "kind": kind })
+        }
         Some((group, version, kind)) => {
             json!({ "group": group, "version": version, "kind": kind })
         }
-        None => own_kind(entry, version),
+        None => own_kind(entry, own_version),
     };
     json!({ "subresource": one.name, "responseKind": kind, "verbs": one.verbs })
 }

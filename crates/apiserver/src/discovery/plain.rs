@@ -72,7 +72,7 @@ fn resources(snapshot: &Snapshot, group: &str, version: &str) -> Option<Value> {
         }
         let mut below: Vec<&Subresource> = entry.subresources.iter().collect();
         below.sort_by(|left, right| left.name.cmp(&right.name));
-        all.extend(below.into_iter().map(|one| subresource(entry, one)));
+        all.extend(below.into_iter().map(|one| subresource(entry, version, one)));
     }
     let mut found = json!({
         "kind": "APIResourceList",
@@ -106,7 +106,7 @@ fn resource(entry: &Entry) -> Value {
     found
 }
 
-fn subresource(entry: &Entry, one: &Subresource) -> Value {
+fn subresource(entry: &Entry, own_version: &str, one: &Subresource) -> Value {
     let info = entry.resource.info();
     let mut found = json!({
         "name": format!("{}/{}", info.plural, one.name),
@@ -117,11 +117,12 @@ fn subresource(entry: &Entry, one: &Subresource) -> Value {
     });
     if let Some((group, version, kind)) = &one.kind {
         found["kind"] = json!(kind);
-        if !version.is_empty() {
+        // Said only where it is not the list's own.
+        if (&**group, &**version) != (&*info.group, own_version) {
             found["version"] = json!(version);
-        }
-        if !group.is_empty() {
-            found["group"] = json!(group);
+            if !group.is_empty() {
+                found["group"] = json!(group);
+            }
         }
     }
     found

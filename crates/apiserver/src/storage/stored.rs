@@ -39,14 +39,6 @@ pub(crate) struct Facts {
 impl Facts {
     /// Copies what selectors need out of an object in its stored form.
     pub(crate) fn of(resource: &dyn Resource, object: &Value) -> Self {
-        let fields = resource.selectable_fields();
-        match shown_for_fields(resource, object) {
-            Some(shown) if !fields.is_empty() => Self::copied(resource, &shown, fields),
-            _ => Self::copied(resource, object, fields),
-        }
-    }
-
-    fn copied(resource: &dyn Resource, object: &Value, fields: &[&str]) -> Self {
         let mut text = String::new();
         let mut ends = Vec::new();
         let mut push = |piece: &str| {
@@ -59,7 +51,7 @@ impl Facts {
             push(value);
             labels += 1;
         }
-        for field in fields {
+        for field in resource.selectable_fields() {
             push(&resource.field(object, field));
         }
         Self { text: text.into(), ends: ends.into(), labels }
@@ -82,17 +74,6 @@ impl Facts {
         let at = usize::from(self.labels) * 2 + index;
         if at < self.ends.len() { self.piece(at) } else { "" }
     }
-}
-
-/// An object that is stored in another group's form (events), in the form whose fields the kind
-/// selects by.
-fn shown_for_fields(resource: &dyn Resource, object: &Value) -> Option<Value> {
-    let info = resource.info();
-    let (group, _) = api::names::split_api_version(api::object::api_version(object));
-    if group == info.group {
-        return None;
-    }
-    resource.convert(object.clone(), &info.versions.first()?.name).ok()
 }
 
 impl Stored {
