@@ -1,7 +1,7 @@
 //! The embedded engine: everything in memory, made durable by a log.
 //!
-//! Readers and watchers only ever see [`index`]; they never wait for the disk. Writers are decided
-//! by [`stage`] in the order in which they come, and become visible after they are as durable as
+//! Readers and watchers only ever see `index`; they never wait for the disk. Writers are decided
+//! by `stage` in the order in which they come, and become visible after they are as durable as
 //! they asked for. [`memory`] is the same without the log.
 //!
 //! What each file does: `index` versions and history · `stage` decides writes · `core` what is
