@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use structural::{StructuralError, from_structural};
+pub use structural::{StructuralError, fill_defaults, from_structural};
 pub use table::{Def, all_kinds, by_kind, by_name, definition_names};
 
 /// The type of a value.

@@ -184,6 +184,34 @@ fn list(schema: &JsonMap<String, Value>, depth: usize) -> Result<List, Structura
     Ok(List { item, list_type })
 }
 
+/// Fills in what a custom resource leaves out and its schema has defaults for, in `metadata` of
+/// embedded objects too. A `null` where none may be counts as left out.
+pub fn fill_defaults(value: &mut Value, schema: &Schema) {
+    match (value, schema) {
+        (Value::Object(map), Schema::Struct(known)) => {
+            for field in &known.fields {
+                if let Some(default) = &field.default
+                    && map.get(&*field.name).is_none_or(|old| old.is_null() && !field.nullable)
+                {
+                    map.insert(field.name.to_string(), default.clone());
+                }
+            }
+            for (name, child) in map {
+                if let Some(schema) = schema.child(name) {
+                    fill_defaults(child, schema);
+                }
+            }
+        }
+        (Value::Object(map), Schema::Map(known)) => {
+            map.values_mut().for_each(|child| fill_defaults(child, &known.value));
+        }
+        (Value::Array(items), Schema::List(list)) => {
+            items.iter_mut().for_each(|item| fill_defaults(item, &list.item));
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,5 +242,26 @@ mod tests {
         assert!(spec.child("free").unwrap().child("anything").is_some());
         assert!(spec.child("other").is_none());
         assert!(schema.child("metadata").unwrap().child("labels").is_some());
+    }
+
+    #[test]
+    fn defaults_fill_what_is_left_out() {
+        let schema = from_structural(&json!({"type": "object", "properties": {"spec": {
+            "type": "object", "default": {}, "properties": {
+                "size": {"type": "integer", "default": 1},
+                "no": {"type": "string", "nullable": true, "default": "x"},
+                "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string", "default": "b"}}}},
+                "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"c": {"type": "boolean", "default": false}}}}}}}}))
+        .unwrap();
+        let mut object = json!({});
+        fill_defaults(&mut object, &schema);
+        assert_eq!(object, json!({"spec": {"size": 1, "no": "x"}}));
+        let mut object =
+            json!({"spec": {"size": null, "no": null, "list": [{}, {"a": "z"}], "map": {"k": {}}}});
+        fill_defaults(&mut object, &schema);
+        assert_eq!(
+            object,
+            json!({"spec": {"size": 1, "no": null, "list": [{"a": "b"}, {"a": "z"}], "map": {"k": {"c": false}}}})
+        );
     }
 }
