@@ -3,7 +3,7 @@
 //!
 //! Invariants: no program is run for any of it (`ip` and `nft` need not be there); everything
 //! Ferry puts into the kernel can be told apart from what others put there (links are named
-//! `fry…`, routes carry [`rtnl::FERRY`], tables are named `ferry…`), so that it can be taken
+//! `fry…`, routes carry [`rtnl::FERRY`], tables are named `ferry-…`), so that it can be taken
 //! away without a record of it. This crate knows nothing of Kubernetes.
 //!
 //! Calls into netlink block for microseconds and are synchronous; [`pod_network`] wraps them for

@@ -257,3 +257,20 @@ fn root_a_hundred_thousand_elements_go_in_one_transaction() {
     nft.commit(&batch).unwrap();
     assert_eq!(nft.elements(&table(), "m").unwrap().len(), 100_000);
 }
+
+#[test]
+fn root_ranges_of_concatenated_fields_are_listed_as_they_were_meant() {
+    let netns = NetNs::new().unwrap();
+    let mut batch = Batch::new();
+    batch.table_add(&table());
+    let mut set = Set::new("allowed", &[Type::Ipv4, Type::Protocol, Type::Port, Type::Ipv4]);
+    set.interval = true;
+    batch.set_add(&table(), &set);
+    let first = [[10, 0, 0, 1], [6, 0, 0, 0], [0, 80, 0, 0], [192, 168, 0, 0]].concat();
+    let last = [[10, 0, 0, 1], [6, 0, 0, 0], [0, 80, 0, 0], [192, 168, 255, 255]].concat();
+    batch.elements_add(&table(), "allowed", &[Element::between(first, last)]);
+    Nft::open_in(&netns).unwrap().commit(&batch).unwrap();
+    let lines = listed(&netns);
+    let expected = "elements = { 10.0.0.1 . tcp . 80 . 192.168.0.0/16 }";
+    assert!(lines.iter().any(|line| line == expected), "{lines:#?}");
+}

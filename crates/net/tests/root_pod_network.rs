@@ -278,6 +278,6 @@ async fn root_many_pods_come_and_go_together() {
     }
     assert!(network.list().is_empty());
     let mut nft = net::nft::Nft::open_in(&lab.node).unwrap();
-    let table = net::nft::Table::new(net::nft::Family::Ipv4, "ferry");
+    let table = net::nft::Table::new(net::nft::Family::Ipv4, "ferry-pods-1");
     assert!(nft.elements(&table, "host-ports").unwrap().is_empty());
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 
@@ -226,7 +227,7 @@ impl Place<'_> {
         let group = self.group(internal_local, false, &everywhere, &local);
         rules.groups.insert(internal.clone(), group);
         for ip in cluster_ips(self.spec).filter(|ip| ip.is_ipv6() == self.ipv6) {
-            let target = Target { group: internal.clone(), inside: None };
+            let target = Target { group: internal.clone(), inside: None, sources: Vec::new() };
             rules.frontends.insert(self.frontend(ip, port), target);
         }
         let outer = self.external_frontends(port);
@@ -242,8 +243,8 @@ impl Place<'_> {
             let group = self.group(false, false, &everywhere, &local);
             rules.groups.insert(inside.clone(), group);
         }
-        for frontend in outer {
-            let target = Target { group: external.clone(), inside: inside.clone() };
+        for (frontend, sources) in outer {
+            let target = Target { group: external.clone(), inside: inside.clone(), sources };
             rules.frontends.insert(frontend, target);
         }
     }
@@ -270,7 +271,8 @@ impl Place<'_> {
         Frontend { ip, protocol: self.protocol, port }
     }
 
-    fn external_frontends(&self, port: u16) -> Vec<Frontend> {
+    /// Frontends for whoever is outside, each with who may use it.
+    fn external_frontends(&self, port: u16) -> Vec<(Frontend, Vec<IpNet>)> {
         let written = self.spec.external_ips.iter().flatten().map(String::as_str);
         let ingress = self.service.status.iter().filter_map(|status| status.load_balancer.as_ref());
         let ingress = ingress.flat_map(|balancer| balancer.ingress.iter().flatten());
@@ -279,13 +281,33 @@ impl Place<'_> {
             .filter(|_| self.spec.type_.as_deref() == Some("LoadBalancer"))
             .filter(|one| one.ip_mode.as_deref() != Some("Proxy"))
             .filter_map(|one| one.ip.as_deref());
-        let ips = written.chain(balanced).filter_map(|ip| ip.parse::<IpAddr>().ok());
+        let everybody = Vec::new;
+        let ips = written.map(|ip| (ip, everybody()));
+        let ips = ips.chain(balanced.map(|ip| (ip, self.sources())));
+        let ips = ips.filter_map(|(ip, sources)| Some((ip.parse::<IpAddr>().ok()?, sources)));
         let every = if self.ipv6 { IpAddr::from([0; 16]) } else { IpAddr::from([0; 4]) };
         let node_port = self.port.node_port.and_then(port_number).filter(|port| *port > 0);
-        ips.filter(|ip| ip.is_ipv6() == self.ipv6)
-            .map(|ip| self.frontend(ip, port))
-            .chain(node_port.map(|port| self.frontend(every, port)))
+        ips.filter(|(ip, _)| ip.is_ipv6() == self.ipv6)
+            .map(|(ip, sources)| (self.frontend(ip, port), sources))
+            .chain(node_port.map(|port| (self.frontend(every, port), everybody())))
             .collect()
+    }
+}
+
+impl Place<'_> {
+    /// `loadBalancerSourceRanges` of this family. When only the other family has ranges, nobody
+    /// of this one may connect, which a range that holds no client's address says.
+    fn sources(&self) -> Vec<IpNet> {
+        let written = self.spec.load_balancer_source_ranges.iter().flatten();
+        let all: Vec<IpNet> =
+            written.filter_map(|range| range.trim().parse::<IpNet>().ok()).collect();
+        let own: Vec<IpNet> =
+            all.iter().copied().filter(|net| net.addr().is_ipv6() == self.ipv6).collect();
+        if own.is_empty() && !all.is_empty() {
+            let nobody = if self.ipv6 { IpAddr::from([0; 16]) } else { IpAddr::from([0; 4]) };
+            return vec![IpNet::from(nobody)];
+        }
+        IpNet::aggregate(&own)
     }
 }
 

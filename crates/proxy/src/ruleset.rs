@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// The namespace and name of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
@@ -146,6 +148,8 @@ pub struct Target {
     pub group: GroupKey,
     /// The group for pods and the node itself, where it is another.
     pub inside: Option<GroupKey>,
+    /// Who may connect, apart from the node itself; empty is everybody. None within another.
+    pub sources: Vec<IpNet>,
 }
 
 /// What one service asks for.
@@ -314,7 +318,11 @@ mod tests {
         };
         let endpoint = |n: &u8| Endpoint { ip: IpAddr::from([10, 42, 0, *n]), port: 8080 };
         ServiceRules {
-            frontends: [(frontend, Target { group: group.clone(), inside: None })].into(),
+            frontends: [(
+                frontend,
+                Target { group: group.clone(), inside: None, sources: Vec::new() },
+            )]
+            .into(),
             groups: [(
                 group,
                 Group {

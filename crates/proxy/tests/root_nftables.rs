@@ -83,6 +83,21 @@ fn root_policy_local_keeps_the_clients_address() {
 }
 
 #[test]
+fn root_source_ranges_turn_others_away() {
+    let mut lab = Lab::new(1);
+    let spec = Spec::tcp(VIP, 80).external("198.51.100.7").to(&lab.endpoints(&[0]));
+    let (outside, pod) = (lab.outside.try_clone().unwrap(), lab.pods[0].netns.clone());
+    let open = |netns: &NetNs| ask(netns, at("198.51.100.7", 80)).is_ok();
+    lab.set("web", spec.clone().only_from("192.0.2.0/24"));
+    assert!(open(&outside) && !open(&pod) && open(&lab.node));
+    lab.set("web", spec.clone().only_from("10.42.0.0/16"));
+    assert!(!open(&outside) && open(&pod));
+    assert!(ask(&pod, at(VIP, 80)).is_ok(), "the cluster ip is for everybody");
+    lab.set("web", spec);
+    assert!(open(&outside) && open(&pod));
+}
+
+#[test]
 fn root_affinity_holds_until_the_endpoint_goes() {
     let mut lab = Lab::new(4);
     let spec = Spec::tcp(VIP, 80).node_port(30123).affinity(60);
@@ -164,6 +179,9 @@ fn root_not_one_connection_is_lost_while_endpoints_change() {
             from.run(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let done = lab::ask_here(to);
+                    if let Err(error) = &done {
+                        println!("a request to {to} failed: {error}");
+                    }
                     counts[usize::from(done.is_err())].fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -220,6 +238,6 @@ fn root_clean_takes_every_rule_away() {
         let mut nft = net::nft::Nft::open_in(netns).unwrap();
         nft.tables(net::nft::Family::Ipv4).unwrap()
     };
-    assert_eq!(tables(&lab.node), ["ferry"]);
+    assert_eq!(tables(&lab.node), ["ferry-pods-1"]);
     assert!(!lab.dataplane.leads_to(lab.pods[0].ip));
 }

@@ -30,7 +30,7 @@ impl Family {
 pub struct Table {
     /// Its family.
     pub family: Family,
-    /// Its name; Ferry's start with `ferry`.
+    /// Its name; Ferry's start with `ferry-`.
     pub name: String,
 }
 
@@ -139,6 +139,7 @@ pub(super) mod kind {
     pub(crate) const GETTABLE: u16 = 1;
     pub(crate) const DELTABLE: u16 = 2;
     pub(crate) const NEWCHAIN: u16 = 3;
+    pub(crate) const GETCHAIN: u16 = 4;
     pub(crate) const DELCHAIN: u16 = 5;
     pub(crate) const NEWRULE: u16 = 6;
     pub(crate) const DELRULE: u16 = 8;

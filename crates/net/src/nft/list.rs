@@ -59,6 +59,26 @@ pub(super) fn tables(channel: &mut Channel, family: Family) -> Result<Vec<String
     Ok(names)
 }
 
+/// The names of a table's chains that hang in a hook.
+pub(super) fn base_chains(channel: &mut Channel, table: &Table) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    ask(
+        channel,
+        kind::GETCHAIN,
+        DUMP,
+        table.family,
+        |_| {},
+        |got, payload| {
+            let of_table = attribute(payload, 1).map(netlink::text).as_ref() == Some(&table.name);
+            if got == message_kind(kind::NEWCHAIN) && of_table && attribute(payload, 4).is_some() {
+                names.extend(attribute(payload, 3).map(netlink::text));
+            }
+        },
+    )
+    .map_err(|refusal| refusal.on(format!("list the chains of nftables table {}", table.name)))?;
+    Ok(names)
+}
+
 pub(super) fn elements(
     channel: &mut Channel,
     table: &Table,

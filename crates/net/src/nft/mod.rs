@@ -11,6 +11,7 @@
 mod batch;
 mod expr;
 mod list;
+mod replace;
 mod set;
 
 pub use batch::{Batch, Chain, ChainKind, Family, Hook, HookPoint, Policy, Table, priority};
@@ -19,6 +20,7 @@ pub use expr::{
     Reg, Reject, VERDICT, Verdict,
 };
 pub use list::ElementData;
+pub use replace::grace;
 pub use set::{Data, Element, Set, SetData, Type};
 
 use netlink_sys::protocols::NETLINK_NETFILTER;

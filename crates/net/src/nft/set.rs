@@ -59,7 +59,8 @@ pub struct Set {
     pub key: Vec<Type>,
     /// What it maps to; `None` for a set.
     pub data: Option<SetData>,
-    /// Elements are ranges; see [`Element::range`].
+    /// Elements are ranges; see [`Element::range`] and, when the key has several fields,
+    /// [`Element::between`].
     pub interval: bool,
     /// Packets may change it, and elements may go by themselves.
     pub dynamic: bool,
@@ -106,6 +107,8 @@ pub struct Element {
     pub data: Option<Data>,
     /// The end of a range, not included.
     interval_end: bool,
+    /// The last key of a range of concatenated fields, each of them included.
+    last: Option<Vec<u8>>,
 }
 
 impl Element {
@@ -121,6 +124,13 @@ impl Element {
         Self { key, data: Some(data), ..Self::default() }
     }
 
+    /// A range in an interval set whose key has several fields: from the first to the last of
+    /// each. A field with one value stands in both.
+    #[must_use]
+    pub fn between(first: Vec<u8>, last: Vec<u8>) -> Self {
+        Self { key: first, last: Some(last), ..Self::default() }
+    }
+
     /// The two elements that are a network in an interval set.
     #[must_use]
     pub fn range(net: ipnet::IpNet) -> Vec<Self> {
@@ -129,7 +139,7 @@ impl Element {
             IpAddr::V4(ip) => u32::from(ip).checked_add(1).map(|n| n.to_be_bytes().to_vec()),
             IpAddr::V6(ip) => u128::from(ip).checked_add(1).map(|n| n.to_be_bytes().to_vec()),
         };
-        let end = after.map(|key| Self { key, data: None, interval_end: true });
+        let end = after.map(|key| Self { key, interval_end: true, ..Self::default() });
         std::iter::once(start).chain(end).collect()
     }
 
@@ -141,7 +151,7 @@ impl Element {
             Some(Data::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain))) => chain.len() + 32,
             Some(Data::Verdict(_)) => 24,
         };
-        self.key.len() + data + 32
+        self.key.len() + self.last.as_ref().map_or(0, |last| last.len() + 8) + data + 32
     }
 }
 
@@ -170,6 +180,7 @@ const FLAG_INTERVAL: u32 = 0x4;
 const FLAG_MAP: u32 = 0x8;
 const FLAG_TIMEOUT: u32 = 0x10;
 const FLAG_EVAL: u32 = 0x20;
+const FLAG_CONCAT: u32 = 0x80;
 const VERDICT_TYPE: u32 = 0xffff_ff00;
 /// nft shows a mark in the host's byte order only when the set says so (`NFTNL_UDATA_SET_KEYBYTEORDER`,
 /// `…_DATABYTEORDER`; 1 is the host's).
@@ -178,8 +189,12 @@ const HOST_ORDER: u32 = 1;
 /// Writes a set's own attributes, but for table and name.
 pub(super) fn write_set(e: &mut Encoder, set: &Set, id: u32) {
     let mut flags = 0;
+    let concatenated = set.interval && set.key.len() > 1;
     if set.interval {
         flags |= FLAG_INTERVAL;
+    }
+    if concatenated {
+        flags |= FLAG_CONCAT;
     }
     if set.dynamic {
         flags |= FLAG_TIMEOUT | FLAG_EVAL;
@@ -201,8 +216,19 @@ pub(super) fn write_set(e: &mut Encoder, set: &Set, id: u32) {
             e.be32(7, type_len(fields));
         }
     }
-    if set.size > 0 {
-        e.nested(9, |d| d.be32(1, set.size));
+    if set.size > 0 || concatenated {
+        e.nested(9, |d| {
+            if set.size > 0 {
+                d.be32(1, set.size);
+            }
+            if concatenated {
+                d.nested(2, |fields| {
+                    for field in &set.key {
+                        fields.nested(1, |one| one.be32(1, field.len()));
+                    }
+                });
+            }
+        });
     }
     e.be32(10, id);
     e.attr(13, &byte_orders(set));
@@ -224,6 +250,7 @@ const ELEM: u16 = 1;
 const ELEM_KEY: u16 = 1;
 const ELEM_DATA: u16 = 2;
 const ELEM_FLAGS: u16 = 3;
+const ELEM_KEY_END: u16 = 10;
 
 /// Writes the list of elements.
 pub(super) fn write_elements(e: &mut Encoder, kind: u16, elements: &[Element]) {
@@ -231,6 +258,9 @@ pub(super) fn write_elements(e: &mut Encoder, kind: u16, elements: &[Element]) {
         for element in elements {
             list.nested(ELEM, |one| {
                 one.nested(ELEM_KEY, |key| expr::write_value(key, &element.key));
+                if let Some(last) = &element.last {
+                    one.nested(ELEM_KEY_END, |key| expr::write_value(key, last));
+                }
                 match &element.data {
                     None => {}
                     Some(Data::Value(value)) => {

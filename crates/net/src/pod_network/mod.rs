@@ -100,6 +100,7 @@ pub struct PodNetwork {
 struct Inner {
     config: Config,
     node_ips: Vec<IpAddr>,
+    tables: Vec<Table>,
     records: Records,
     state: Mutex<State>,
 }
@@ -131,17 +132,19 @@ impl PodNetwork {
                 last.into_iter().for_each(|ip| pool.resume_after(ip));
             }
             let node_ips: Vec<IpAddr> = pools.iter().map(Pool::node_address).collect();
-            on_host(config.netns.as_deref(), || {
+            let tables = on_host(config.netns.as_deref(), || {
                 links::node_up(&config, &node_ips)?;
                 let mut nft = Nft::open()?;
-                for family in families(&config.pod_cidrs) {
-                    nft.commit(&rules::install(&config, family, &loaded))?;
-                }
-                Ok(())
+                let mut install = |family| {
+                    nft.replace_table(family, rules::TABLE, |batch, table| {
+                        rules::install(batch, table, &config, &loaded);
+                    })
+                };
+                families(&config.pod_cidrs).map(&mut install).collect::<Result<Vec<Table>, _>>()
             })?;
             let attachments = loaded.into_iter().map(|one| (one.id.clone(), one)).collect();
             let state = Mutex::new(State { pools, attachments, leaving: Vec::new() });
-            Ok(Self { inner: Arc::new(Inner { config, node_ips, records, state }) })
+            Ok(Self { inner: Arc::new(Inner { config, node_ips, tables, records, state }) })
         })
         .await
     }
@@ -224,7 +227,7 @@ impl PodNetwork {
     }
 }
 
-/// Takes away every nftables table whose name starts with `ferry`, in the calling thread's
+/// Takes away every nftables table whose name starts with `ferry-`, in the calling thread's
 /// namespace: the pod network's, services', policy's.
 ///
 /// # Errors
@@ -234,7 +237,7 @@ pub fn take_away_tables() -> Result<(), Error> {
     for family in [Family::Ipv4, Family::Ipv6, Family::Inet] {
         let mut batch = Batch::new();
         for name in nft.tables(family)? {
-            if name == "ferry" || name.starts_with("ferry-") {
+            if name.starts_with("ferry-") {
                 batch.table_delete(&Table { family, name });
             }
         }
@@ -350,8 +353,8 @@ impl Inner {
         }
         self.on_host(|| {
             let mut batch = Batch::new();
-            for family in families(&self.config.pod_cidrs) {
-                rules::change(&mut batch, family, pod, apply);
+            for table in &self.tables {
+                rules::change(&mut batch, table, pod, apply);
             }
             Nft::open()?.commit(&batch)
         })

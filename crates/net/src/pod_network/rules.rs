@@ -1,7 +1,7 @@
 //! The pod network's own packet rules: the way out, host ports, and a guard for loopback.
 //!
-//! One table a family, `ferry`. Services have a table of their own; so will policy. The table is
-//! replaced as a whole when the network starts and changed by elements afterwards.
+//! One table a family, `ferry-pods-<number>`. Services have a table of their own; so will policy.
+//! The table is replaced as a whole when the network starts and changed by elements afterwards.
 
 use std::net::IpAddr;
 
@@ -27,10 +27,8 @@ const LOCAL: u32 = 2;
 const LOOPBACK_MASK: [u8; 4] = [255, 0, 0, 0];
 const LOOPBACK: [u8; 4] = [127, 0, 0, 0];
 
-/// Ferry's table of a family.
-pub(super) fn table(family: Family) -> Table {
-    Table::new(family, "ferry")
-}
+/// What the table is called in front of its number.
+pub(super) const TABLE: &str = "ferry-pods";
 
 /// Where the addresses stand in a header.
 struct Header {
@@ -63,32 +61,34 @@ fn into(load: &Expr, to: Reg) -> Expr {
     }
 }
 
-/// The whole table, for a network that starts, with what the attachments hold.
-pub(super) fn install(config: &Config, family: Family, attachments: &[Attachment]) -> Batch {
-    let (table, header) = (table(family), header(family));
-    let mut batch = Batch::new();
-    batch.table_renew(&table);
+/// Fills the table of a network that starts, with what the attachments hold.
+pub(super) fn install(
+    batch: &mut Batch,
+    table: &Table,
+    config: &Config,
+    attachments: &[Attachment],
+) {
+    let (family, header) = (table.family, header(table.family));
     let keyed = SetData::Values(vec![header.address, Type::Port]);
-    batch.set_add(&table, &Set::map(HOST_PORTS, &[Type::Protocol, Type::Port], keyed.clone()));
+    batch.set_add(table, &Set::map(HOST_PORTS, &[Type::Protocol, Type::Port], keyed.clone()));
     let by_ip = [header.address, Type::Protocol, Type::Port];
-    batch.set_add(&table, &Set::map(HOST_IP_PORTS, &by_ip, keyed));
-    batch.set_add(&table, &Set::new(HAIRPIN, &[header.address, header.address]));
+    batch.set_add(table, &Set::map(HOST_IP_PORTS, &by_ip, keyed));
+    batch.set_add(table, &Set::new(HAIRPIN, &[header.address, header.address]));
     for (name, nets) in [(PODS, &config.pod_cidrs), (INSIDE, &config.inside_cidrs)] {
         let mut set = Set::new(name, &[header.address]);
         set.interval = true;
-        batch.set_add(&table, &set);
+        batch.set_add(table, &set);
         let elements: Vec<Element> = aggregated(nets, family).flat_map(Element::range).collect();
-        batch.elements_add(&table, name, &elements);
+        batch.elements_add(table, name, &elements);
     }
-    host_port_chains(&mut batch, &table, &header);
-    way_out(&mut batch, &table, &header);
+    host_port_chains(batch, table, &header);
+    way_out(batch, table, &header);
     if family == Family::Ipv4 {
-        loopback_guard(&mut batch, &table);
+        loopback_guard(batch, table);
     }
     for attachment in attachments {
-        change(&mut batch, family, attachment, Batch::elements_add);
+        change(batch, table, attachment, Batch::elements_add);
     }
-    batch
 }
 
 /// The networks of a family, none within another: an interval set refuses overlaps.
@@ -212,27 +212,27 @@ fn loopback(load: &Expr) -> Vec<Expr> {
 /// Adds or takes away what one attachment has in the table.
 pub(super) fn change(
     batch: &mut Batch,
-    family: Family,
+    table: &Table,
     attachment: &Attachment,
     apply: fn(&mut Batch, &Table, &str, &[Element]),
 ) {
-    let table = table(family);
-    let ip = attachment.ips.iter().find(|ip| ip.is_ipv4() == (family == Family::Ipv4));
+    let four = table.family == Family::Ipv4;
+    let ip = attachment.ips.iter().find(|ip| ip.is_ipv4() == four);
     let Some(ip) = ip.copied().filter(|_| !attachment.host_ports.is_empty()) else { return };
     let own = bytes(ip);
     for port in &attachment.host_ports {
         let data = Data::Value([own.as_slice(), &padded_port(port.container_port)].concat());
         let rest = [[port.protocol.number(), 0, 0, 0], padded_port(port.host_port)].concat();
         match port.host_ip.filter(|ip| !ip.is_unspecified()) {
-            None => apply(batch, &table, HOST_PORTS, &[Element::map(rest, data)]),
+            None => apply(batch, table, HOST_PORTS, &[Element::map(rest, data)]),
             Some(on) if on.is_ipv4() == ip.is_ipv4() => {
                 let key = [bytes(on), rest].concat();
-                apply(batch, &table, HOST_IP_PORTS, &[Element::map(key, data)]);
+                apply(batch, table, HOST_IP_PORTS, &[Element::map(key, data)]);
             }
             Some(_) => {}
         }
     }
-    apply(batch, &table, HAIRPIN, &[Element::new([own.clone(), own].concat())]);
+    apply(batch, table, HAIRPIN, &[Element::new([own.clone(), own].concat())]);
 }
 
 /// Whether two host ports cannot both be held.

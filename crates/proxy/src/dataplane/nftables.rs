@@ -16,9 +16,11 @@
 //! a few elements; the kernel walks nothing else. (A chain a service, which is what
 //! kube-proxy does, makes the kernel check all chains again with each new rule.)
 //!
-//! One race is inherent: rules are seen as of one generation, elements as of another. A packet
-//! that drew the last index while that endpoint was taken away finds nothing; it then takes the
-//! first endpoint.
+//! A transaction is atomic for packets that come behind it. One that is under way sees rules as of
+//! one generation and elements as of another, and a look-up may fall between an element that goes
+//! and the one that comes. So every look-up on the way has a second chance; chains are in the
+//! kernel a grace period before an element leads to them; and a restart adds a table beside the
+//! old one ([`Nft::replace_table`]).
 
 mod groups;
 mod rules;
@@ -55,7 +57,8 @@ pub struct Nftables {
     /// Kept open: closing one makes the kernel wait until nobody reads the old rules any more,
     /// some ten milliseconds, which a lasting socket leaves to the kernel's own leisure.
     socket: Option<Nft>,
-    /// Whether the kernel refused the last change, so that `planes` is ahead of it.
+    /// Whether `planes` may not be what the kernel has: before the first transaction, and after a
+    /// refused one.
     behind: bool,
     /// What the last transaction cost, for tests and benchmarks.
     pub last_cost: Cost,
@@ -72,10 +75,19 @@ pub struct Cost {
     pub element_len: usize,
 }
 
+impl Cost {
+    fn add(&mut self, batch: &Batch, elements: &Elements) {
+        self.byte_len += batch.byte_len();
+        self.message_len += batch.message_len();
+        self.element_len += elements.len();
+    }
+}
+
 /// One address family's table, as the kernel has it.
 #[derive(Debug)]
 struct Plane {
-    family: Family,
+    /// Its table; without a number until the first transaction.
+    table: Table,
     groups: Groups,
     frontends: BTreeMap<Frontend, Target>,
 }
@@ -133,13 +145,13 @@ impl Nftables {
         if has(true) {
             families.push(Family::Ipv6);
         }
-        let plane =
-            |family| Plane { family, groups: Groups::default(), frontends: BTreeMap::new() };
+        let plane = |family| Plane::new(Table::new(family, rules::TABLE));
         Self {
             planes: families.into_iter().map(plane).collect(),
             config,
             socket: None,
-            behind: false,
+            // What an earlier process left in the kernel is not known.
+            behind: true,
             last_cost: Cost::default(),
         }
     }
@@ -154,40 +166,72 @@ impl Nftables {
         }
     }
 
-    fn transact(&mut self, delta: &Delta, renew: bool) -> Result<(), DataplaneError> {
-        let (mut batch, mut stale, mut element_len) = (Batch::new(), Stale::default(), 0);
-        for plane in &mut self.planes {
-            if renew {
-                *plane = Plane {
-                    family: plane.family,
-                    groups: Groups::default(),
-                    frontends: BTreeMap::new(),
-                };
-                rules::install(&mut batch, plane.family, &self.config);
-            }
-            let mut elements = Elements::default();
-            let shapes = plane.apply(delta, &mut elements, &mut stale);
-            for (number, shape) in shapes {
-                rules::add_shape(&mut batch, plane.family, number, shape);
-            }
-            elements.write(&mut batch, &rules::table(plane.family));
-            element_len += elements.len();
-        }
-        // Should the kernel refuse, only `replace` makes the two agree again.
+    /// Puts everything into new tables, and lets go of those of before.
+    fn renew(&mut self, delta: &Delta) -> Result<(), DataplaneError> {
         self.behind = true;
-        self.commit(&batch)?;
+        let mut stale = Stale::default();
+        let mut cost = Cost::default();
+        let mut socket = self.open_socket()?;
+        for plane in &mut self.planes {
+            let mut fresh = Plane::new(plane.table.clone());
+            let filled = socket.replace_table(plane.table.family, rules::TABLE, |batch, table| {
+                rules::install(batch, table, &self.config);
+                let mut elements = Elements::default();
+                let mut shapes = fresh.groups.common_shapes();
+                shapes.extend(fresh.apply(delta, &mut elements, &mut stale));
+                for (number, shape) in shapes {
+                    rules::add_shape(batch, table, number, shape);
+                }
+                elements.write(batch, table);
+                cost.add(batch, &elements);
+            });
+            fresh.table = filled.map_err(failed)?;
+            *plane = fresh;
+        }
+        self.socket = Some(socket);
         self.behind = false;
-        self.last_cost =
-            Cost { byte_len: batch.byte_len(), message_len: batch.message_len(), element_len };
+        self.last_cost = cost;
         self.forget_stale(&stale);
         Ok(())
     }
 
+    fn change(&mut self, delta: &Delta) -> Result<(), DataplaneError> {
+        // Should the kernel refuse, only `replace` makes the two agree again.
+        self.behind = true;
+        let (mut stale, mut cost) = (Stale::default(), Cost::default());
+        let (mut chains, mut batch) = (Batch::new(), Batch::new());
+        for plane in &mut self.planes {
+            let mut elements = Elements::default();
+            for (number, shape) in plane.apply(delta, &mut elements, &mut stale) {
+                rules::add_shape(&mut chains, &plane.table, number, shape);
+            }
+            let before = batch.byte_len();
+            elements.write(&mut batch, &plane.table);
+            cost.element_len += if batch.byte_len() > before { elements.len() } else { 0 };
+        }
+        if !chains.is_empty() {
+            // A packet that is under way would find them empty.
+            self.commit(&chains)?;
+            net::nft::grace();
+        }
+        self.commit(&batch)?;
+        self.behind = false;
+        cost.byte_len = chains.byte_len() + batch.byte_len();
+        cost.message_len = chains.message_len() + batch.message_len();
+        self.last_cost = cost;
+        self.forget_stale(&stale);
+        Ok(())
+    }
+
+    fn open_socket(&mut self) -> Result<Nft, DataplaneError> {
+        match self.socket.take() {
+            Some(socket) => Ok(socket),
+            None => self.on_host(Nft::open).map_err(failed),
+        }
+    }
+
     fn commit(&mut self, batch: &Batch) -> Result<(), DataplaneError> {
-        let mut socket = match self.socket.take() {
-            Some(socket) => socket,
-            None => self.on_host(Nft::open).map_err(failed)?,
-        };
+        let mut socket = self.open_socket()?;
         socket.commit(batch).map_err(failed)?;
         // One that failed may hold the rest of an answer, and is not used again.
         self.socket = Some(socket);
@@ -245,14 +289,14 @@ fn failed(error: net::Error) -> DataplaneError {
 
 impl Dataplane for Nftables {
     fn replace(&mut self, all: &Ruleset) -> Result<(), DataplaneError> {
-        self.transact(&all.whole(), true)
+        self.renew(&all.whole())
     }
 
     fn sync(&mut self, delta: &Delta) -> Result<(), DataplaneError> {
         if delta.is_empty() {
             return Ok(());
         }
-        self.transact(delta, false)
+        self.change(delta)
     }
 
     fn leads_to(&self, ip: IpAddr) -> bool {
@@ -260,22 +304,31 @@ impl Dataplane for Nftables {
     }
 
     fn clean(&mut self) -> Result<(), DataplaneError> {
+        let mut socket = self.open_socket()?;
         let mut batch = Batch::new();
         for plane in &mut self.planes {
-            let table = rules::table(plane.family);
-            // Adding it first makes taking it away succeed where it was not there.
-            batch.table_add(&table);
-            batch.table_delete(&table);
-            plane.groups = Groups::default();
-            plane.frontends.clear();
+            let family = plane.table.family;
+            for name in socket.tables(family).map_err(failed)? {
+                if name.starts_with(rules::TABLE) {
+                    batch.table_delete(&Table { family, name });
+                }
+            }
+            *plane = Plane::new(Table::new(family, rules::TABLE));
         }
-        self.commit(&batch)
+        self.socket = Some(socket);
+        self.commit(&batch)?;
+        self.behind = false;
+        Ok(())
     }
 }
 
 impl Plane {
+    fn new(table: Table) -> Self {
+        Self { table, groups: Groups::default(), frontends: BTreeMap::new() }
+    }
+
     fn is_ipv6(&self) -> bool {
-        self.family == Family::Ipv6
+        self.table.family == Family::Ipv6
     }
 
     /// Works out the elements of a change; returns shapes that are new.
@@ -335,6 +388,8 @@ impl Plane {
         let id = |group: &GroupKey| self.groups.id(group);
         let was = (old.as_ref(), old.as_ref().and_then(|old| old.inside.as_ref()));
         let is = (target, target.and_then(|target| target.inside.as_ref()));
+        let sources = |of: Option<&Target>| of.map_or(Vec::new(), |target| target.sources.clone());
+        put_sources(&key, &sources(old.as_ref()), &sources(target), elements);
         let pairs = [(set, was.0.map(|t| &t.group), is.0.map(|t| &t.group)), (inside, was.1, is.1)];
         for (set, was, is) in pairs {
             if was == is {
@@ -361,6 +416,24 @@ impl Plane {
                 .filter(|(_, target)| target.group == *key || target.inside.as_ref() == Some(key));
             stale.frontends.extend(to_it.map(|(frontend, _)| *frontend));
         }
+    }
+}
+
+/// Who may connect to a frontend, as elements.
+fn put_sources(key: &[u8], was: &[IpNet], is: &[IpNet], elements: &mut Elements) {
+    if was == is {
+        return;
+    }
+    let ends = |net: &IpNet| {
+        let end = |ip| [key, bytes(ip).as_slice()].concat();
+        Element::between(end(net.network()), end(net.broadcast()))
+    };
+    elements.gone.entry(rules::SOURCES).or_default().extend(was.iter().map(ends));
+    elements.new.entry(rules::SOURCES).or_default().extend(is.iter().map(ends));
+    match (was.is_empty(), is.is_empty()) {
+        (true, false) => elements.set(rules::GUARDED, key.to_vec()),
+        (false, true) => elements.gone(rules::GUARDED, key.to_vec()),
+        _ => {}
     }
 }
 

@@ -158,6 +158,12 @@ fn a_load_balancers_addresses_are_served_unless_it_wants_the_traffic() {
     balanced.status = Some(serde_json::from_value(ingress).unwrap());
     let ends = [slice(&[(2, "here", "rs")])];
     check(&balanced, &ends, &["10.96.0.10:80 -> 2", "203.0.113.1:80 -> 2 masq"]);
+    let ranges = ["192.0.2.0/25", "192.0.2.128/25", "2001:db8::/32"];
+    let spec = balanced.spec.as_mut().unwrap();
+    spec.load_balancer_source_ranges = Some(ranges.map(str::to_owned).into());
+    let rules = plan_service(&balanced, &ends.iter().collect::<Vec<_>>(), &node());
+    let guarded: Vec<_> = rules.frontends.values().map(|target| &target.sources).collect();
+    assert_eq!(guarded, [&vec![], &vec!["192.0.2.0/24".parse::<IpNet>().unwrap()]]);
 }
 
 #[test]

@@ -48,6 +48,7 @@ pub struct Spec {
     protocol: Protocol,
     node_port: Option<u16>,
     external: Option<IpAddr>,
+    sources: Vec<ipnet::IpNet>,
     endpoints: Vec<Endpoint>,
     local: Option<Vec<Endpoint>>,
     affinity: Option<Duration>,
@@ -62,6 +63,7 @@ impl Spec {
             protocol: Protocol::Tcp,
             node_port: None,
             external: None,
+            sources: Vec::new(),
             endpoints: Vec::new(),
             local: None,
             affinity: None,
@@ -87,6 +89,10 @@ impl Spec {
 
     pub fn external(self, ip: &str) -> Self {
         Self { external: Some(ip.parse().unwrap()), ..self }
+    }
+
+    pub fn only_from(self, net: &str) -> Self {
+        Self { sources: vec![net.parse().unwrap()], ..self }
     }
 
     pub fn affinity(self, seconds: u64) -> Self {
@@ -123,9 +129,9 @@ impl Spec {
             rules.groups.insert(inside.clone(), group(&self.endpoints, false));
         }
         let frontend = |ip, port| Frontend { ip, protocol: self.protocol, port };
-        let internal = Target { group: key(Scope::Internal), inside: None };
+        let internal = Target { group: key(Scope::Internal), inside: None, sources: Vec::new() };
         rules.frontends.insert(frontend(self.vip, self.port), internal);
-        let outer = Target { group: key(Scope::External), inside };
+        let outer = Target { group: key(Scope::External), inside, sources: self.sources.clone() };
         if let Some(port) = self.node_port {
             rules.frontends.insert(frontend(IpAddr::from([0; 4]), port), outer.clone());
         }

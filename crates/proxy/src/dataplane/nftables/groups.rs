@@ -65,6 +65,23 @@ impl Groups {
         self.addresses.contains_key(&ip)
     }
 
+    /// The shapes that nearly every cluster has: made with the table, so that no change of a
+    /// service waits for them.
+    pub(super) fn common_shapes(&mut self) -> Vec<(u32, Shape)> {
+        let pick = |count| {
+            [false, true].map(|masquerade| Shape::Pick { count, affinity: None, masquerade })
+        };
+        let all = [Shape::Reject, Shape::Drop].into_iter().chain((1..=8).flat_map(pick));
+        all.filter_map(|shape| self.shape(shape).1.map(|number| (number, shape))).collect()
+    }
+
+    /// The number of a shape, and once more when it is new.
+    fn shape(&mut self, shape: Shape) -> (u32, Option<u32>) {
+        let next = u32::try_from(self.shapes.len()).unwrap_or(u32::MAX);
+        let number = *self.shapes.entry(shape).or_insert(next);
+        (number, (number == next).then_some(number))
+    }
+
     /// Adds or changes a group; returns its shape when no group had it before.
     pub(super) fn put(
         &mut self,
@@ -73,9 +90,7 @@ impl Groups {
         elements: &mut Elements,
     ) -> Option<(u32, Shape)> {
         let shape = shape_of(group);
-        let fresh = !self.shapes.contains_key(&shape);
-        let next_shape = u32::try_from(self.shapes.len()).unwrap_or(u32::MAX);
-        let shape_number = *self.shapes.entry(shape).or_insert(next_shape);
+        let (shape_number, fresh) = self.shape(shape);
         let old = self.by_key.remove(key);
         let id = old.as_ref().map_or_else(|| self.new_id(), |old| old.id);
         let (was, was_members) =
@@ -92,7 +107,7 @@ impl Groups {
         }
         self.count(&was, &endpoints);
         self.by_key.insert(key.clone(), Slots { id, endpoints, shape, members });
-        fresh.then_some((shape_number, shape))
+        fresh.map(|number| (number, shape))
     }
 
     /// Takes a group away.

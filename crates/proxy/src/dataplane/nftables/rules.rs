@@ -20,6 +20,9 @@ pub(super) const SHAPES: &str = "shapes";
 pub(super) const ENDPOINTS: &str = "endpoints";
 pub(super) const MEMBERS: &str = "members";
 pub(super) const HAIRPIN: &str = "hairpin";
+/// Frontends that not everybody may use, and who may.
+pub(super) const GUARDED: &str = "guarded";
+pub(super) const SOURCES: &str = "sources";
 const AFFINITY: &str = "affinity";
 const INSIDE: &str = "inside";
 const SERVICE_NETS: &str = "service-nets";
@@ -110,24 +113,22 @@ impl Layout {
     }
 }
 
-/// Ferry's table of services in a family.
-pub(super) fn table(family: Family) -> Table {
-    Table::new(family, "ferry-services")
-}
+/// What the table is called in front of its number.
+pub(super) const TABLE: &str = "ferry-services";
 
-/// The whole table, empty of services.
-pub(super) fn install(batch: &mut Batch, family: Family, config: &Config) {
-    let (table, layout) = (table(family), Layout::of(family));
-    batch.table_renew(&table);
-    add_sets(batch, &table, &layout);
+/// Fills a new table with everything but services.
+pub(super) fn install(batch: &mut Batch, table: &Table, config: &Config) {
+    let (family, layout) = (table.family, Layout::of(table.family));
+    add_sets(batch, table, &layout);
     for (set, nets) in [(INSIDE, &config.pod_cidrs), (SERVICE_NETS, &config.service_cidrs)] {
         let elements: Vec<Element> = aggregated(nets, family).flat_map(Element::range).collect();
-        batch.elements_add(&table, set, &elements);
+        batch.elements_add(table, set, &elements);
     }
-    reject_chain(batch, &table);
-    find_chains(batch, &table, &layout);
-    postrouting(batch, &table, &layout);
-    drop_invalid(batch, &table, &layout);
+    reject_chain(batch, table);
+    find_chains(batch, table, &layout);
+    postrouting(batch, table, &layout);
+    drop_invalid(batch, table, &layout);
+    drop_strays(batch, table, &layout);
 }
 
 fn aggregated(nets: &[IpNet], family: Family) -> impl Iterator<Item = IpNet> {
@@ -151,6 +152,10 @@ fn add_sets(batch: &mut Batch, table: &Table, layout: &Layout) {
     batch.set_add(table, &Set::map(ENDPOINTS, &[Type::Mark, Type::Mark], target()));
     batch.set_add(table, &Set::new(MEMBERS, &[Type::Mark, address, Type::Port]));
     batch.set_add(table, &Set::new(HAIRPIN, &[address, address]));
+    batch.set_add(table, &Set::new(GUARDED, &frontend));
+    let mut sources = Set::new(SOURCES, &[address, Type::Protocol, Type::Port, address]);
+    sources.interval = true;
+    batch.set_add(table, &sources);
     let mut affinity = Set::map(AFFINITY, &[Type::Mark, address], target());
     (affinity.dynamic, affinity.size) = (true, AFFINITY_SIZE);
     batch.set_add(table, &affinity);
@@ -189,6 +194,9 @@ fn find_chains(batch: &mut Batch, table: &Table, layout: &Layout) {
         rule.extend(path.group(layout));
         rule.push(Expr::LookupMap { map: SHAPES.to_owned(), key: Reg(0), to: Reg(0) });
         rule.push(Expr::LookupVerdict { map: path.dispatch(), key: Reg(0) });
+        // Twice: while a group's shape is being changed, a look-up may by bad luck see neither the
+        // old nor the new one; a second one does.
+        batch.rule_add(table, chain, &rule);
         batch.rule_add(table, chain, &rule);
     }
     // An address or port that no service has: refused at once, as on a host without a listener.
@@ -204,6 +212,7 @@ fn find_chains(batch: &mut Batch, table: &Table, layout: &Layout) {
         batch.chain_add(table, &Chain::base(name, ChainKind::Nat, point, priority::DSTNAT));
         let mut inside = Vec::new();
         if point == HookPoint::Prerouting {
+            batch.rule_add(table, name, &guard(layout));
             inside.push(layout.source(0));
             inside.push(Expr::Lookup { set: INSIDE.to_owned(), key: Reg(0), negate: false });
         }
@@ -211,6 +220,21 @@ fn find_chains(batch: &mut Batch, table: &Table, layout: &Layout) {
         batch.rule_add(table, name, &inside);
         batch.rule_add(table, name, &[jump("services")]);
     }
+}
+
+/// Turns away whom a load balancer's address is not meant for.
+fn guard(layout: &Layout) -> Vec<Expr> {
+    let lookup = |set: &str, negate| Expr::Lookup { set: set.to_owned(), key: Reg(0), negate };
+    let n = layout.words;
+    vec![
+        layout.destination(0),
+        Expr::Meta(MetaKey::L4Proto, Reg(n)),
+        Expr::Payload(PayloadBase::Transport, 2, 2, Reg(n + 1)),
+        lookup(GUARDED, false),
+        layout.source(n + 2),
+        lookup(SOURCES, true),
+        Expr::Verdict(Verdict::Drop),
+    ]
 }
 
 fn postrouting(batch: &mut Batch, table: &Table, layout: &Layout) {
@@ -266,24 +290,40 @@ fn drop_invalid(batch: &mut Batch, table: &Table, layout: &Layout) {
     batch.rule_add(table, name, &rule);
 }
 
+/// What is for a service and was not translated after all goes nowhere, and above all is not
+/// remembered as a connection without translation: the client's next attempt is a new one.
+fn drop_strays(batch: &mut Batch, table: &Table, layout: &Layout) {
+    let hooks = [("strays-forward", HookPoint::Forward), ("strays-output", HookPoint::Output)];
+    for (name, point) in hooks {
+        let chain = Chain::base(name, ChainKind::Filter, point, priority::FILTER);
+        batch.chain_add(table, &chain);
+        let rule = [
+            layout.destination(0),
+            Expr::Lookup { set: SERVICE_NETS.to_owned(), key: Reg(0), negate: false },
+            Expr::Verdict(Verdict::Drop),
+        ];
+        batch.rule_add(table, name, &rule);
+    }
+}
+
 /// The chains of a shape that no group had before, and the way to them.
-pub(super) fn add_shape(batch: &mut Batch, family: Family, number: u32, shape: Shape) {
-    let (table, layout) = (table(family), Layout::of(family));
+pub(super) fn add_shape(batch: &mut Batch, table: &Table, number: u32, shape: Shape) {
+    let layout = Layout::of(table.family);
     for path in PATHS {
         let verdict = match shape {
             Shape::Reject => Verdict::Goto(REJECT.to_owned()),
             Shape::Drop => Verdict::Drop,
             Shape::Pick { count, affinity, masquerade } => {
                 let chain = path.chain(number);
-                batch.chain_add(&table, &Chain::called(&chain));
+                batch.chain_add(table, &Chain::called(&chain));
                 for rule in pick_rules(path, &layout, count, affinity, masquerade) {
-                    batch.rule_add(&table, &chain, &rule);
+                    batch.rule_add(table, &chain, &rule);
                 }
                 Verdict::Goto(chain)
             }
         };
         let element = Element::map(number.to_ne_bytes().to_vec(), Data::Verdict(verdict));
-        batch.elements_add(&table, &path.dispatch(), &[element]);
+        batch.elements_add(table, &path.dispatch(), &[element]);
     }
 }
 
@@ -320,8 +360,9 @@ fn pick_rules(
     }
     let mut pick = path.group(layout);
     pick.extend([random, endpoint.clone(), layout.translate()]);
+    rules.push(pick.clone());
+    // The endpoint went away between the drawing and the look-up: another draw, then the first.
     rules.push(pick);
-    // The endpoint went away between the drawing and the look-up.
     let mut other = path.group(layout);
     other.extend([Expr::Immediate(Reg(1), vec![0; 4]), endpoint, layout.translate()]);
     rules.push(other);
