@@ -28,7 +28,29 @@ pub(crate) struct Document {
 
 /// The documents that were made of one snapshot.
 #[derive(Default)]
-pub(crate) struct Documents(Mutex<HashMap<String, Option<Document>>>);
+pub(crate) struct Documents {
+    made: Mutex<HashMap<String, Option<Document>>>,
+    tags: Mutex<HashMap<String, String>>,
+}
+
+impl Documents {
+    /// The tag of a document that is too long to be kept; `make` makes the document.
+    pub(crate) fn tag(&self, name: &str, make: impl FnOnce() -> Option<Bytes>) -> Option<String> {
+        if let Some(tag) = self.tags.lock().get(name) {
+            return Some(tag.clone());
+        }
+        let tag = tag_of(&make()?);
+        self.tags.lock().insert(name.to_owned(), tag.clone());
+        Some(tag)
+    }
+
+    /// Notes the tag of a document that was just made.
+    pub(crate) fn note_tag(&self, name: &str, bytes: &[u8]) -> String {
+        let tag = tag_of(bytes);
+        self.tags.lock().insert(name.to_owned(), tag.clone());
+        tag
+    }
+}
 
 /// Which form of discovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +69,7 @@ pub(crate) fn document(
     address: &str,
 ) -> Option<Document> {
     let key = format!("{form:?} {path}");
-    if let Some(known) = snapshot.documents.0.lock().get(&key) {
+    if let Some(known) = snapshot.documents.made.lock().get(&key) {
         return known.clone();
     }
     let made = match form {
@@ -55,7 +77,7 @@ pub(crate) fn document(
         Form::Aggregated(version) => aggregated::document(snapshot, path, version),
     };
     let document = made.map(|value| tagged(&value));
-    let mut documents = snapshot.documents.0.lock();
+    let mut documents = snapshot.documents.made.lock();
     // Paths that are none must not fill the memory.
     if document.is_some() || documents.len() < 1024 {
         documents.insert(key, document.clone());
@@ -72,7 +94,7 @@ fn tagged(value: &Value) -> Document {
 }
 
 /// The tag of a document: its SHA-512, as upstream makes it.
-pub(crate) fn tag_of(bytes: &[u8]) -> String {
+fn tag_of(bytes: &[u8]) -> String {
     let mut tag = String::from("\"");
     for byte in Sha512::digest(bytes) {
         let _ = write!(tag, "{byte:02X}");

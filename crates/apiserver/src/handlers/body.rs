@@ -1,6 +1,7 @@
 //! The body of a write: decoded by its kind's schema, and judged as strictly as the client wants.
 
 use api::Value;
+use api::field::{FieldError, Path};
 use api::names::Gvk;
 use api::object;
 use api::schema::Schema;
@@ -91,31 +92,14 @@ fn check_kind(value: &mut Value, gvk: &Gvk) -> ApiResult<()> {
     Ok(())
 }
 
-/// What a patch left behind, in its canonical form.
-pub(crate) fn canonical(value: Value, gvk: &Gvk, schema: &Schema) -> ApiResult<Decoded> {
-    api::decode::value(value, schema).map_err(|error| {
-        ApiError::new(
-            422,
-            "Invalid",
-            format!(
-                "{} in version {:?} cannot be handled as a {}: {error}",
-                gvk.kind, gvk.version, gvk.kind
-            ),
-        )
-    })
+/// 422 for a patch that leads to something that is no object of the kind, or (strictly) has more
+/// than its fields.
+pub(crate) fn bad_patch(patch: &str, why: &str) -> ApiError {
+    let error = FieldError::invalid(Path::new("patch"), patch, why);
+    ApiError::invalid("", "", "", &[error])
 }
 
-/// 400 with the strict errors of a patch, or of what it led to.
-pub(crate) fn patch_strict_error(strict: &[String], is_yaml: bool) -> Option<ApiError> {
-    if strict.is_empty() {
-        return None;
-    }
-    let text = strict.join(", ");
-    Some(ApiError::bad_request(if is_yaml {
-        format!(
-            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {text}"
-        )
-    } else {
-        format!("strict decoding error: {text}")
-    }))
+/// What a patch left behind, in its canonical form.
+pub(crate) fn canonical(value: Value, patch: &str, schema: &Schema) -> ApiResult<Decoded> {
+    api::decode::value(value, schema).map_err(|error| bad_patch(patch, &error.to_string()))
 }

@@ -12,6 +12,7 @@ use super::{Call, header};
 use crate::discovery::{self, Document, Form};
 use crate::health;
 use crate::negotiate::{Format, Offer, negotiate, parse_accept};
+use crate::registry::Snapshot;
 use crate::resource::Resource;
 use crate::response;
 
@@ -166,56 +167,80 @@ fn tagged(call: &Call, document: &Document, content_type: &str) -> Response {
     answer
 }
 
-fn resources(call: &Call) -> Vec<Arc<dyn Resource>> {
-    let snapshot = call.core.registry.snapshot();
+fn resources(snapshot: &Snapshot) -> Vec<Arc<dyn Resource>> {
     snapshot.entries().iter().map(|entry| entry.resource.clone()).collect()
 }
 
-fn openapi_document(call: &Call, json: Bytes, content_type: &str) -> Response {
-    let document = Document { tag: discovery::tag_of(&json), json };
-    tagged(call, &document, content_type)
+/// An OpenAPI document: its tag is remembered with the registry's snapshot, itself it is made anew.
+fn openapi_document(
+    call: &Call,
+    snapshot: &Snapshot,
+    name: &str,
+    content_type: &str,
+    make: impl FnOnce() -> Option<Bytes>,
+) -> Option<Response> {
+    let known = header(&call.parts.headers, "if-none-match");
+    if !known.is_empty() {
+        let tag = snapshot.documents.tag(name, || None);
+        if let Some(tag) = tag.filter(|tag| known.split(',').any(|one| one.trim() == tag)) {
+            return Some(tagged(call, &Document { json: Bytes::new(), tag }, content_type));
+        }
+    }
+    let json = make()?;
+    let tag = snapshot.documents.note_tag(name, &json);
+    Some(tagged(call, &Document { json, tag }, content_type))
 }
 
 fn openapi_v2(call: &Call) -> ApiResult<Response> {
     let Some(source) = &call.core.openapi else { return Err(ApiError::no_such_path()) };
-    let all = resources(call);
+    let snapshot = call.core.registry.snapshot();
+    let all = resources(&snapshot);
     for range in parse_accept(header(&call.parts.headers, "accept")) {
         if range.media == "application/json" {
             break;
         }
         if range.media == OPENAPI_V2_PROTOBUF
-            && let Some(bytes) = source.v2_protobuf(&all)
+            && let Some(answer) =
+                openapi_document(call, &snapshot, "v2 protobuf", OPENAPI_V2_PROTOBUF, || {
+                    source.v2_protobuf(&all)
+                })
         {
-            return Ok(openapi_document(call, bytes, OPENAPI_V2_PROTOBUF));
+            return Ok(answer);
         }
     }
-    Ok(openapi_document(call, source.v2(&all), "application/json"))
+    openapi_document(call, &snapshot, "v2", "application/json", || Some(source.v2(&all)))
+        .ok_or_else(ApiError::no_such_path)
 }
 
 fn openapi_index(call: &Call) -> ApiResult<Response> {
     let Some(source) = &call.core.openapi else { return Err(ApiError::no_such_path()) };
-    let all = resources(call);
+    let snapshot = call.core.registry.snapshot();
+    let all = resources(&snapshot);
     let mut paths = serde_json::Map::new();
     for path in source.v3_paths(&all) {
-        let Some(bytes) = source.v3(&all, &path) else { continue };
-        let hash = discovery::tag_of(&bytes);
-        let url = format!("/openapi/v3/{path}?hash={}", hash.trim_matches('"'));
+        let name = format!("v3 {path}");
+        let Some(tag) = snapshot.documents.tag(&name, || source.v3(&all, &path)) else { continue };
+        let url = format!("/openapi/v3/{path}?hash={}", tag.trim_matches('"'));
         paths.insert(path, serde_json::json!({ "serverRelativeURL": url }));
     }
     let json =
         serde_json::to_vec(&serde_json::json!({ "paths": paths })).map_err(ApiError::internal)?;
-    Ok(openapi_document(call, json.into(), "application/json"))
+    openapi_document(call, &snapshot, "v3", "application/json", || Some(json.into()))
+        .ok_or_else(ApiError::no_such_path)
 }
 
 fn openapi_v3(call: &Call, path: &str) -> ApiResult<Response> {
     let Some(source) = &call.core.openapi else { return Err(ApiError::no_such_path()) };
-    let Some(bytes) = source.v3(&resources(call), path) else {
+    let snapshot = call.core.registry.snapshot();
+    let name = format!("v3 {path}");
+    let make = || source.v3(&resources(&snapshot), path);
+    let Some(mut answer) = openapi_document(call, &snapshot, &name, "application/json", make)
+    else {
         return Ok(response::text(404, "404 page not found\n"));
     };
-    let hash = discovery::tag_of(&bytes);
-    let mut answer = openapi_document(call, bytes, "application/json");
+    let tag = snapshot.documents.tag(&name, || None).unwrap_or_default();
     // A URL with the right hash never changes its meaning.
-    if call.query.get("hash") == Some(hash.trim_matches('"')) {
+    if call.query.get("hash") == Some(tag.trim_matches('"')) {
         let headers = answer.headers_mut();
         headers.insert("cache-control", HeaderValue::from_static("public, immutable"));
         headers.insert("expires", HeaderValue::from_static("Fri, 31 Dec 2100 00:00:00 GMT"));

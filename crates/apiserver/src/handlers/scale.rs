@@ -116,6 +116,7 @@ impl Target {
         let bytes = codec::read_body(body).await?;
         let decoded = api::decode::untyped(&bytes, api::decode::Format::Yaml)
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         // An apply of a scale has one field that matters, which a merge sets as well.
         let patch = match kind {
             PatchKind::Json => Patch::Json(bytes),
@@ -123,11 +124,10 @@ impl Target {
             PatchKind::Merge | PatchKind::Apply => Patch::Merge(decoded.object),
         };
         let schema = api::schema::by_name(SCALE).unwrap_or(api::schema::Schema::Any);
-        let gvk = Gvk::new("autoscaling", "v1", "Scale");
         let change = |old: &Value| {
             let scale = scale_of(old, paths);
             let patched = patch.apply(&scale, &schema)?;
-            let scale = super::body::canonical(patched, &gvk, &schema)?.object;
+            let scale = super::body::canonical(patched, &text, &schema)?.object;
             with_scale(old, &scale, paths)
         };
         self.scale_write(paths, Vec::new(), &change).await

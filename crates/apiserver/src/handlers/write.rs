@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use api::Value;
+use api::decode::strict_text;
 use api::field::{FieldError, Path};
-use api::names::Gvk;
 use api::object;
 use api::schema::Schema;
 use api::status::{ApiError, ApiResult};
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::body::{canonical, patch_strict_error};
+use super::body::{bad_patch, canonical};
 use super::options::{FieldValidation, WriteOptions};
 use super::{Target, header};
 use crate::codec;
@@ -55,11 +55,6 @@ impl Target {
             warnings: Vec::new(),
             audit: Vec::new(),
         }
-    }
-
-    fn gvk(&self) -> Gvk {
-        let info = self.entry.resource.info();
-        Gvk::new(&info.group, &self.call.info.version, &info.kind)
     }
 
     pub(super) async fn create(self, body: Body) -> ApiResult<Response> {
@@ -181,8 +176,11 @@ struct PatchWork<'a> {
     options: WriteOptions,
     work: Work,
     schema: Schema,
-    gvk: Gvk,
+    /// The patch as it came, for errors.
+    text: String,
     manager: String,
+    /// What strict decoding found in the patch itself.
+    found: Vec<String>,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -194,7 +192,6 @@ impl<'a> PatchWork<'a> {
         options: WriteOptions,
         bytes: Bytes,
     ) -> ApiResult<Self> {
-        let gvk = target.gvk();
         let format = match kind {
             PatchKind::Apply => api::decode::Format::Yaml,
             _ => api::decode::Format::Json,
@@ -205,16 +202,20 @@ impl<'a> PatchWork<'a> {
                 _ => format!("error decoding patch: {error}"),
             })
         })?;
-        let mut warnings = Vec::new();
-        match options.validation {
-            FieldValidation::Strict => {
-                if let Some(error) = patch_strict_error(&decoded.strict, kind == PatchKind::Apply) {
-                    return Err(error);
-                }
-            }
-            FieldValidation::Warn => warnings = decoded.strict,
-            FieldValidation::Ignore => {}
+        let mut found = decoded.strict;
+        if options.validation == FieldValidation::Strict
+            && kind == PatchKind::Apply
+            && !found.is_empty()
+        {
+            return Err(ApiError::bad_request(format!(
+                "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+                found.join("\n  ")
+            )));
         }
+        if options.validation == FieldValidation::Ignore {
+            found.clear();
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let work = match kind {
             PatchKind::Apply => Work::Apply(decoded.object),
             PatchKind::Json => Work::Patch(Patch::Json(bytes)),
@@ -227,9 +228,10 @@ impl<'a> PatchWork<'a> {
             options,
             work,
             schema: target.entry.resource.body_schema(&target.call.info.version),
-            gvk,
+            text,
             manager: target.call.manager(),
-            warnings: Mutex::new(warnings),
+            warnings: Mutex::new(found.clone()),
+            found,
         })
     }
 
@@ -252,7 +254,7 @@ impl<'a> PatchWork<'a> {
             }
             (Work::Apply(configuration), shown) => self.applied(shown.as_deref(), configuration)?,
         };
-        let decoded = canonical(patched, &self.gvk, &self.schema)?;
+        let decoded = canonical(patched, &self.text, &self.schema)?;
         self.note(&decoded.strict)?;
         let new = decoded.object;
         target.check_name(&new)?;
@@ -291,8 +293,9 @@ impl<'a> PatchWork<'a> {
                 }
             }
             FieldValidation::Strict => {
-                if let Some(error) = patch_strict_error(strict, false) {
-                    return Err(error);
+                let all: Vec<String> = self.found.iter().chain(strict).cloned().collect();
+                if let Some(why) = strict_text(&all) {
+                    return Err(bad_patch(&self.text, &why));
                 }
             }
         }

@@ -289,3 +289,44 @@ async fn requests_are_audited_and_counted() {
     let text = std::str::from_utf8(&metrics.bytes).unwrap();
     assert!(text.contains("apiserver_request_total{code=\"201\""), "{text}");
 }
+
+/// OpenAPI of nothing, counted.
+#[derive(Default)]
+struct Documents(AtomicUsize);
+
+impl apiserver::OpenApiSource for Documents {
+    fn v2(&self, _resources: &[Arc<dyn apiserver::resource::Resource>]) -> Bytes {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Bytes::from_static(b"{\"swagger\":\"2.0\"}")
+    }
+
+    fn v3_paths(&self, _resources: &[Arc<dyn apiserver::resource::Resource>]) -> Vec<String> {
+        vec!["api/v1".to_owned()]
+    }
+
+    fn v3(
+        &self,
+        _resources: &[Arc<dyn apiserver::resource::Resource>],
+        path: &str,
+    ) -> Option<Bytes> {
+        (path == "api/v1").then(|| Bytes::from_static(b"{\"openapi\":\"3.0.0\"}"))
+    }
+}
+
+#[tokio::test]
+async fn openapi_is_mounted_with_its_tags() {
+    let source = Arc::new(Documents::default());
+    let own = source.clone();
+    let f = fixture_with(|options| options.openapi = Some(own));
+    let v2 = f.get("/openapi/v2").await;
+    let tag = v2.headers["etag"].to_str().unwrap();
+    let known = [("if-none-match", tag)];
+    assert_eq!(f.call(Method::GET, "/openapi/v2", &known, "").await.code, 304);
+    assert_eq!(source.0.load(Ordering::Relaxed), 1);
+    let index = f.get("/openapi/v3").await.expect(200);
+    let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let document = f.get(&url).await;
+    assert_eq!(document.headers["cache-control"], "public, immutable");
+    assert_eq!(document.expect(200)["openapi"], "3.0.0");
+    assert_eq!(f.get("/openapi/v3/apis/nope").await.code, 404);
+}

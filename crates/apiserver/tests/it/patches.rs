@@ -113,6 +113,14 @@ async fn unknown_fields_are_refused_warned_of_or_dropped() {
     assert!(ignored.headers.get("warning").is_none());
     assert!(ignored.json().get("foo").is_none());
     f.post(&format!("{MAPS}?fieldValidation=X"), body).await.expect(422);
+    let uri = format!("{MAPS}/b?fieldValidation=Strict");
+    for kind in [MERGE, STRATEGIC] {
+        let refused = f.patch(&uri, kind, json!({"foo": 1})).await.expect(422);
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains("strict decoding error: unknown field \"foo\""), "{message}");
+    }
+    let wrong = f.patch(&uri, MERGE, json!({"data": [1]})).await.expect(422);
+    assert!(wrong["message"].as_str().unwrap().contains("patch: Invalid value: "));
 }
 
 #[tokio::test]
