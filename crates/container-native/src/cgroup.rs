@@ -102,6 +102,16 @@ impl Cgroups {
         }
     }
 
+    /// What a container's own `/sys/fs/cgroup` is put together from, by name, on v1; nothing on
+    /// v2, where its cgroup namespace makes a mount of its own.
+    pub(crate) fn own_view(&self, group: &str) -> Vec<(String, PathBuf)> {
+        let Self::V1(points) = self else { return Vec::new() };
+        let shown = ["cpu", "cpuacct", "cpuset", "memory", "pids"];
+        let points = points.iter().filter(|(name, _)| shown.contains(&&***name));
+        let group = group.trim_start_matches('/');
+        points.map(|(name, point)| (name.clone(), point.join(group))).collect()
+    }
+
     /// Makes a group and answers the `cgroup.procs` files by which a process enters it. On v1
     /// `cpuset` is left alone: a new group there has no CPUs.
     pub(crate) fn make(&self, group: &str) -> io::Result<Vec<PathBuf>> {

@@ -55,6 +55,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) image: &'a ProcessConfig,
     pub(crate) layers: Layers,
     pub(crate) cgroup: &'a str,
+    /// Its own groups by controller, to be shown to it; none where it mounts them itself (v2).
+    pub(crate) cgroup_view: Vec<(String, PathBuf)>,
     /// The folder of the sandbox's hosts, hostname and resolv.conf.
     pub(crate) files: PathBuf,
     /// The pod's /dev/shm.
@@ -117,13 +119,20 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
         ),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys]),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", sys],
-        ),
     ];
+    let options = ["nosuid", "noexec", "nodev", "relatime"];
+    if parts.cgroup_view.is_empty() {
+        let options = [&options[..], &[sys]].concat();
+        mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
+    } else {
+        let options = [&options[..], &["mode=755"]].concat();
+        mounts.push(mount("/sys/fs/cgroup", "tmpfs", "tmpfs", &options));
+    }
+    for (name, folder) in &parts.cgroup_view {
+        let inside = format!("/sys/fs/cgroup/{name}");
+        let options = ["bind", "rprivate", "nosuid", "noexec", "nodev", sys];
+        mounts.push(mount(&inside, "bind", &folder.display().to_string(), &options));
+    }
     let given = |path: &str| {
         let same = |mount: &&Mount| mount.container_path.trim_end_matches('/') == path;
         parts.config.mounts.iter().any(|mount| same(&mount))
@@ -349,6 +358,7 @@ mod tests {
             image: &image(),
             layers: Layers::default(),
             cgroup: "/pod/c",
+            cgroup_view: Vec::new(),
             files: "/files".into(),
             shm: "/shm".into(),
             pid_of: None,

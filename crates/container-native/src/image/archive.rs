@@ -123,6 +123,7 @@ impl ImageStore {
         let mut blobs = Vec::new();
         for name in names {
             let image = self.get(name)?;
+            self.complete_blobs(&image)?;
             let full = name.parse::<Reference>().map(|name| name.to_string()).ok();
             let full = full.filter(|full| image.names.contains(full));
             let tags: Vec<String> = full.map_or_else(|| image.names.clone(), |full| vec![full]);

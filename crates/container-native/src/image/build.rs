@@ -36,7 +36,7 @@ pub struct BuildConfig {
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl BuildConfig {
-    fn process(&self) -> ProcessConfig {
+    pub(super) fn process(&self) -> ProcessConfig {
         let mut env = self.env.clone();
         if !env.iter().any(|entry| entry.starts_with("PATH=")) {
             env.insert(0, PATH.to_owned());

@@ -2,10 +2,13 @@
 //!
 //! Their root holds the binary as a hard link when the store is on the binary's own filesystem,
 //! else as a copy (a reflink where the filesystem can): no bind mount, since a link keeps the old
-//! version alive for running containers when the binary is replaced, and costs no space. The
-//! layer's blob (for pushing and saving) is made only when there is none of that content yet.
+//! version alive for running containers when the binary is replaced, and costs no space. Their
+//! layer is the folder itself; its blob is made only when somebody pushes or saves it. What was
+//! registered from which file is noted, so that a start with the same binary does nothing.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::config::ProcessConfig;
@@ -23,41 +26,70 @@ pub struct Builtin {
 }
 
 /// Registers `ferry.local/ferry`, `ferry.local/demo` and `ferry.local/toolbox`; answers the names.
-/// Does nothing for an image that is already there with the same content.
+/// Does nothing when they are there and made from the same files.
 ///
 /// # Errors
 /// The binary cannot be read, or the disk is full.
 pub fn register(store: &ImageStore, builtin: &Builtin) -> Result<Vec<String>> {
-    let mut names = Vec::new();
+    let names = names(builtin);
+    let note = store.root().join("builtin");
+    let made_from = made_from(builtin)?;
+    let here = |name: &String| matches!(store.find(name), Ok(Some(_)));
+    if fs::read_to_string(&note).is_ok_and(|old| old == made_from) && names.iter().all(here) {
+        return Ok(names);
+    }
     let folder = store.temporary("builtin");
-    let result = (|| {
-        let root = folder.join("ferry");
-        skeleton(&root)?;
-        place(&builtin.binary, &root.join("ferry"))?;
-        let ferry = BuildConfig { entrypoint: vec!["/ferry".into()], ..BuildConfig::default() };
-        let name = format!("ferry.local/ferry:{}", builtin.version);
-        let image = store.build(&root, &ferry, std::slice::from_ref(&name))?;
-        link_into_layer(store, &image, &builtin.binary)?;
-        names.push(name);
-        let layers: Vec<(String, u64)> =
-            image.manifest.layers.iter().map(|layer| (layer.digest.clone(), layer.size)).collect();
-        for version in ["v1", "v2", "v3"] {
-            let name = format!("ferry.local/demo:{version}");
-            store.finish(&layers, demo(version), std::slice::from_ref(&name))?;
-            names.push(name);
-        }
-        if let Some(busybox) = &builtin.busybox {
-            let name = format!("ferry.local/toolbox:{}", builtin.version);
-            let root = folder.join("toolbox");
-            toolbox(busybox, &root)?;
-            let shell = BuildConfig { cmd: vec!["/bin/sh".into()], ..BuildConfig::default() };
-            store.build(&root, &shell, std::slice::from_ref(&name))?;
-            names.push(name);
-        }
-        Ok(())
-    })();
+    let result = make(store, builtin, &folder);
     drop(fs::remove_dir_all(&folder));
-    result.map(|()| names)
+    result?;
+    store.write_file(&note, made_from.as_bytes())?;
+    Ok(names)
+}
+
+fn names(builtin: &Builtin) -> Vec<String> {
+    let mut names = vec![format!("ferry.local/ferry:{}", builtin.version)];
+    names.extend(["v1", "v2", "v3"].map(|version| format!("ferry.local/demo:{version}")));
+    if builtin.busybox.is_some() {
+        names.push(format!("ferry.local/toolbox:{}", builtin.version));
+    }
+    names
+}
+
+/// Tells one set of files from another without reading them.
+fn made_from(builtin: &Builtin) -> Result<String> {
+    let mut text = format!("1 {}\n", builtin.version);
+    for file in std::iter::once(&builtin.binary).chain(&builtin.busybox) {
+        let meta = fs::metadata(file).attempt(|| format!("look at {}", file.display()))?;
+        let (dev, inode, size) = (meta.dev(), meta.ino(), meta.size());
+        text += &format!("{dev} {inode} {size} {}.{}\n", meta.mtime(), meta.mtime_nsec());
+    }
+    Ok(text)
+}
+
+fn make(store: &ImageStore, builtin: &Builtin, folder: &Path) -> Result<()> {
+    let _adding = store.adding()?;
+    let root = folder.join("ferry");
+    skeleton(&root)?;
+    place(&builtin.binary, &root.join("ferry"))?;
+    let layer = [store.adopt_layer(&root)?];
+    let process = ProcessConfig {
+        entrypoint: vec!["/ferry".into()],
+        env: vec!["PATH=/".into()],
+        ..ProcessConfig::default()
+    };
+    store.finish(&layer, process, &[format!("ferry.local/ferry:{}", builtin.version)])?;
+    for version in ["v1", "v2", "v3"] {
+        store.finish(&layer, demo(version), &[format!("ferry.local/demo:{version}")])?;
+    }
+    if let Some(busybox) = &builtin.busybox {
+        let root = folder.join("toolbox");
+        toolbox(busybox, &root)?;
+        let layer = [store.adopt_layer(&root)?];
+        let shell = BuildConfig { cmd: vec!["/bin/sh".into()], ..BuildConfig::default() };
+        let name = format!("ferry.local/toolbox:{}", builtin.version);
+        store.finish(&layer, shell.process(), &[name])?;
+    }
+    Ok(())
 }
 
 fn demo(version: &str) -> ProcessConfig {
@@ -76,7 +108,11 @@ fn skeleton(root: &Path) -> Result<()> {
         fs::create_dir_all(&path).attempt(|| format!("make {}", path.display()))?;
     }
     let write = |path: &str, text: &str| {
-        fs::write(root.join(path), text).attempt(|| format!("write {path}"))
+        let made = fs::File::create_new(root.join(path)).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        made.attempt(|| format!("write {path}"))
     };
     write(
         "etc/passwd",
@@ -93,22 +129,8 @@ fn place(from: &Path, to: &Path) -> Result<()> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
-    fs::copy(from, to).map(drop).attempt(|| format!("copy {}", from.display()))
-}
-
-/// Replaces the binary in the unpacked layer by a link to the one that runs, where that is
-/// possible: the same content, once on disk.
-fn link_into_layer(store: &ImageStore, image: &super::StoredImage, binary: &Path) -> Result<()> {
-    let layers = store.unpack(image)?;
-    let Some(layer) = layers.first() else { return Ok(()) };
-    let target = store.layers_dir().join(layer).join("ferry");
-    let temporary = store.temporary("link");
-    if fs::hard_link(binary, &temporary).is_ok() {
-        fs::rename(&temporary, &target).attempt(|| format!("link {}", target.display()))?;
-        // Renaming one link onto another of the same file does nothing and leaves both.
-        drop(fs::remove_file(&temporary));
-    }
-    Ok(())
+    let copied = fs::copy(from, to).and_then(|_| fs::File::open(to)?.sync_all());
+    copied.attempt(|| format!("copy {}", from.display()))
 }
 
 /// Busybox under the names of its tools.
@@ -221,3 +243,39 @@ const TOOLS: &[&str] = &[
     "yes",
     "zcat",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_images_share_the_binary_and_can_be_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = folder.path().join("ferry-binary");
+        fs::write(&binary, "#!/bin/true").unwrap();
+        let store = ImageStore::open(folder.path().join("images")).unwrap();
+        let builtin = Builtin {
+            binary: binary.clone(),
+            version: "1.2.3".into(),
+            busybox: Some(binary.clone()),
+        };
+        let names = register(&store, &builtin).unwrap();
+        assert_eq!(names.len(), 5);
+        assert_eq!(fs::metadata(&binary).unwrap().nlink(), 3);
+        let demo = store.get("ferry.local/demo:v2").unwrap();
+        assert_eq!(demo.config.config.entrypoint, ["/ferry", "demo"]);
+        assert!(demo.config.config.env.contains(&"FERRY_DEMO_VERSION=v2".to_owned()));
+
+        let again = fs::metadata(store.root().join("index.json")).unwrap().ino();
+        register(&store, &builtin).unwrap();
+        assert_eq!(fs::metadata(store.root().join("index.json")).unwrap().ino(), again);
+
+        let archive = folder.path().join("saved.tar");
+        store.save(&names[..2], fs::File::create(&archive).unwrap()).unwrap();
+        let other = ImageStore::open(folder.path().join("other")).unwrap();
+        let imported = other.import(&archive, None).unwrap();
+        let layers = other.unpack(&imported[0]).unwrap();
+        let copy = other.layers_dir().join(&layers[0]).join("ferry");
+        assert_eq!(fs::read_to_string(copy).unwrap(), "#!/bin/true");
+    }
+}

@@ -54,6 +54,32 @@ impl<R: Read> Read for Digested<R> {
     }
 }
 
+/// Digests what is written to it, and keeps nothing.
+#[derive(Default)]
+pub(super) struct Digesting {
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Digesting {
+    /// The digest and the number of all bytes that were written.
+    pub(super) fn finish(self) -> (String, u64) {
+        (as_digest(self.hash), self.bytes)
+    }
+}
+
+impl io::Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The digest of some bytes.
 pub(super) fn digest(bytes: &[u8]) -> String {
     let mut hash = Sha256::new();

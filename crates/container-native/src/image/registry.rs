@@ -195,7 +195,13 @@ impl ImageStore {
     /// The image is not here, or the registry does not answer or refuses.
     pub async fn push(&self, image: &str, credentials: &Credentials) -> Result<String> {
         let name: Reference = image.parse()?;
-        let image = self.get(image)?;
+        let (store, wanted) = (self.clone(), image.to_owned());
+        let image = blocking(move || {
+            let image = store.get(&wanted)?;
+            store.complete_blobs(&image)?;
+            Ok(image)
+        })
+        .await?;
         let (client, reference) = (client(&name), theirs(&name));
         let failed = |error: OciDistributionError| failed(&name, &error);
         client

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::codec::{Digested, digest, plain};
+use super::codec::{Digested, Digesting, digest, plain};
 use super::index::{Descriptor, Index, Manifest, NAME};
 use super::reference::{Reference, is_digest};
 use super::{Attempt, ImageConfig, ImageError, Result, malformed, unpack};
@@ -200,6 +200,47 @@ impl ImageStore {
     #[must_use]
     pub fn layers_dir(&self) -> PathBuf {
         self.root.join("layers")
+    }
+
+    /// Takes a folder of the store's own filesystem as an unpacked layer; answers the digest and
+    /// size of its tar, which is not kept. The folder must be on disk already.
+    pub(super) fn adopt_layer(&self, folder: &Path) -> Result<(String, u64)> {
+        let mut digest = Digesting::default();
+        super::tree::write(folder, &mut digest)?;
+        let (digest, size) = digest.finish();
+        let target = self.layers_dir().join(&digest[7..39]);
+        match fs::rename(folder, &target) {
+            Err(_) if target.exists() => {}
+            other => other.attempt(|| format!("put layer {digest} in place"))?,
+        }
+        sync_folder(&target)?;
+        Ok((digest, size))
+    }
+
+    /// Makes the blobs of layers that were adopted as folders.
+    pub(super) fn complete_blobs(&self, image: &StoredImage) -> Result<()> {
+        let _adding = self.adding()?;
+        for (layer, id) in image.manifest.layers.iter().zip(&image.config.rootfs.diff_ids) {
+            if self.has_blob(&layer.digest) || layer.digest != *id {
+                continue;
+            }
+            let folder = self.layers_dir().join(id.get(7..39).unwrap_or_default());
+            let temporary = self.temporary("blob");
+            let what = || format!("write {}", temporary.display());
+            let made = (|| {
+                let file = File::create_new(&temporary).attempt(what)?;
+                super::tree::write(&folder, std::io::BufWriter::new(&file))?;
+                file.sync_all().attempt(what)?;
+                let file = File::open(&temporary).attempt(what)?;
+                let digest = Digested::new(file).digest_all().attempt(what)?;
+                self.adopt_blob(&temporary, &digest, Some(id))
+            })();
+            if made.is_err() {
+                drop(fs::remove_file(&temporary));
+            }
+            made?;
+        }
+        Ok(())
     }
 
     fn unpack_layer(&self, blob: &str, diff_id: &str) -> Result<String> {
@@ -432,7 +473,7 @@ impl ImageStore {
     }
 
     /// Replaces a file as a whole, durably.
-    fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let temporary = self.temporary("file");
         let what = || format!("write {}", path.display());
         let mut file = File::create_new(&temporary).attempt(what)?;

@@ -130,6 +130,7 @@ impl NativeRuntime {
             image: process,
             layers,
             cgroup: &record.cgroup,
+            cgroup_view: self.cgroups.own_view(&record.cgroup),
             files: sandbox_dir,
             shm,
             pid_of,

@@ -42,6 +42,8 @@ pub(crate) enum Report {
     },
     /// It could not be made, or its program could not be run.
     Failed(String),
+    /// A line about the cause of a failure that is to come.
+    Note(String),
 }
 
 /// What Ferry writes into `create.json` for a container.
@@ -72,14 +74,17 @@ pub(crate) fn report(what: &Report, fd: Option<BorrowedFd<'_>>) {
 
 /// Creates and starts the container of a folder.
 pub(super) fn create(dir: &Path) -> Result<(), String> {
+    super::notes::listen();
     conclude(try_create(dir))
 }
 
 /// Runs a command in the container of a folder.
 pub(super) fn exec(dir: &Path, tty: bool, cmd: &[&str]) -> Result<(), String> {
+    super::notes::listen();
     conclude(try_exec(dir, tty, cmd))
 }
 
+/// Tells the shim how it went.
 fn conclude(result: Result<(Report, Option<OwnedFd>), String>) -> Result<(), String> {
     match result {
         Ok((running, terminal)) => report(&running, terminal.as_ref().map(AsFd::as_fd)),

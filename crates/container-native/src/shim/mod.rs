@@ -17,6 +17,7 @@ mod container;
 pub(crate) mod fds;
 mod helper;
 pub(crate) mod log;
+mod notes;
 pub(crate) mod protocol;
 mod rootfs;
 mod serve;

@@ -176,6 +176,9 @@ fn loopback_up() -> std::io::Result<()> {
 fn pause() -> Result<i32, String> {
     let mut stack = vec![0u8; 64 * 1024];
     let wait = Box::new(|| -> isize {
+        // Whoever waits for the shim's word must not wait for this process.
+        // SAFETY: nothing of what is closed is used from here on.
+        unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
         _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
         _ = nix::sys::prctl::set_name(c"pause");
         loop {

@@ -72,6 +72,8 @@ struct Operation {
     what: What,
     running: Option<(i32, Option<User>)>,
     error: Option<String>,
+    /// The first line about the cause of a failure.
+    note: Option<String>,
     terminal: Option<OwnedFd>,
 }
 
@@ -119,15 +121,24 @@ impl Server {
                 self.handle(source, flags);
             }
             let now = Instant::now();
-            for connection in self.connections.values_mut() {
-                if let Role::Attached(attachment) = &mut connection.role {
-                    attachment.cut(now);
-                }
-            }
             self.report_ends(now);
+            self.settle_attachments(now);
             let busy = self.containers.values().any(|c| !c.reported) || !self.operations.is_empty();
             if self.shutting_down && !busy {
                 return;
+            }
+        }
+    }
+
+    /// Cuts off clients that take nothing, and lets go of those whose container has ended and
+    /// that have everything: closing their streams is how they learn of it.
+    fn settle_attachments(&mut self, now: Instant) {
+        for connection in self.connections.values_mut() {
+            let Role::Attached(attachment) = &mut connection.role else { continue };
+            attachment.cut(now);
+            let container = self.containers.get(&attachment.container);
+            if container.is_none_or(|c| c.reported) && !attachment.is_pending() {
+                connection.role = Role::Idle;
             }
         }
     }
@@ -407,8 +418,15 @@ impl Server {
             connection.role = Role::Waiting;
         }
         let key = self.key();
-        let operation =
-            Operation { connection, report, what, running: None, error: None, terminal: None };
+        let operation = Operation {
+            connection,
+            report,
+            what,
+            running: None,
+            error: None,
+            note: None,
+            terminal: None,
+        };
         self.operations.insert(key, operation);
     }
 
@@ -427,7 +445,8 @@ impl Server {
                 operation.running = Some((pid, user));
                 operation.terminal = fds.pop();
             }
-            Ok(Report::Failed(why)) => operation.error = Some(why),
+            Ok(Report::Failed(why)) => drop(operation.error.get_or_insert(why)),
+            Ok(Report::Note(line)) => drop(operation.note.get_or_insert(line)),
             Err(error) => operation.error = Some(format!("understand the helper: {error}")),
         }
     }
@@ -447,7 +466,10 @@ impl Server {
                 }
             },
             (error, _) => {
-                let why = error.unwrap_or_else(|| "the helper died".to_owned());
+                let mut why = error.unwrap_or_else(|| "the helper died".to_owned());
+                if let Some(note) = operation.note.filter(|note| !why.contains(&**note)) {
+                    why += &format!(" ({note})");
+                }
                 self.fail(connection, Failure::Start, why);
             }
         }

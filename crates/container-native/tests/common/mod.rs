@@ -38,6 +38,7 @@ pub(crate) struct Node {
     pub(crate) runtime: Arc<NativeRuntime>,
     name: String,
     data_dir: PathBuf,
+    closed: bool,
     // The last: its folder goes when everything else has gone.
     folder: tempfile::TempDir,
 }
@@ -74,7 +75,7 @@ impl Node {
         let store = ImageStore::open(data_dir.join("agent/images")).unwrap();
         busybox(&store, folder.path());
         let runtime = Self::open(name, &data_dir).await;
-        Self { runtime, name: name.into(), data_dir, folder }
+        Self { runtime, name: name.into(), data_dir, closed: false, folder }
     }
 
     async fn open(name: &str, data_dir: &Path) -> Arc<NativeRuntime> {
@@ -217,19 +218,28 @@ impl Node {
     }
 
     /// Removes everything and checks that nothing is left.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(mut self) {
+        self.closed = true;
         for pod in self.runtime.list_pod_sandbox(&Default::default()).await.unwrap() {
             self.runtime.remove_pod_sandbox(&pod.id).await.unwrap();
         }
         let root = self.cgroup_root();
-        let data_dir = self.data_dir.clone();
-        drop(self.runtime);
-        assert_eq!(container_native::clean(&data_dir, &root), Vec::<String>::new());
+        let left = container_native::clean(&self.data_dir, &root);
+        assert_eq!(left, Vec::<String>::new());
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let folder = self.folder.path().display().to_string();
         assert!(!mounts.contains(&folder), "mounts are left:\n{mounts}");
         for entry in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
             assert!(!entry.path().join(&root).exists(), "cgroup is left: {:?}", entry.path());
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !self.closed {
+            // The test has failed; what it made must not outlive it all the same.
+            println!("left: {:?}", container_native::clean(&self.data_dir, &self.cgroup_root()));
         }
     }
 }
