@@ -82,12 +82,15 @@ impl Core {
         let mut index = self.index.write();
         let events: Vec<_> = changes.into_iter().map(|change| index.apply(change, now)).collect();
         let next = [index.next_expiry(), index.next_trim(), Some(now + self.limits.progress_every)];
+        self.set_alarm(next.into_iter().flatten().min());
+        // Readers go on from here; who joins now has these changes in its replay, and waits for
+        // the watches' lock until they have been handed out.
         let (mut watchers, mut wakers) = (self.watchers.lock(), Vec::new());
+        drop(index);
         for event in &events {
             watchers.dispatch(event, self.limits.mailbox, &mut wakers);
         }
-        self.set_alarm(next.into_iter().flatten().min());
-        drop((index, watchers));
+        drop(watchers);
         wakers.into_iter().for_each(Waker::wake);
         self.counters.writes.fetch_add(count, Ordering::Relaxed);
         events

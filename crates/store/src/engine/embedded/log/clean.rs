@@ -39,7 +39,7 @@ impl Log {
         }
         let Some(pass) = self.pass.take() else { return };
         match self.step(core, pass) {
-            Ok(next) => self.pass = next,
+            Ok(next) => self.pass = next.or_else(|| self.plan_pass(core)),
             // Given up for now: what was moved is only there twice.
             Err(Failure::NoRoom) => {}
             Err(broken) => self.note_failure(Err(broken)),
