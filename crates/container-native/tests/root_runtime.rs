@@ -141,6 +141,61 @@ async fn root_ferry_dies_and_comes_back() {
     node.close().await;
 }
 
+/// The other half of the next test: a process of its own that runs the runtime until it is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn root_daemon_that_is_killed() {
+    let Ok(data_dir) = std::env::var("FERRY_TEST_DAEMON") else { return };
+    let runtime = Node::open("killed", std::path::Path::new(&data_dir)).await;
+    let node = Node::around(runtime, "killed", std::path::Path::new(&data_dir));
+    let pods = node.runtime.list_pod_sandbox(&Default::default()).await.unwrap();
+    for round in pods.len().. {
+        let pod = node.pod(&format!("pod{round}"), |_| {}).await;
+        let id = node.started(&pod, "long", &words(&["sleep", "1000"])).await;
+        node.started(&pod, "short", &sh("exit 3")).await;
+        println!("acknowledged {id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn root_kill_9_at_any_time() {
+    use std::io::BufRead;
+    let mut node = Node::new("killed").await;
+    let mut acknowledged: Vec<String> = Vec::new();
+    for round in 0..8u64 {
+        let mut daemon = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "root_daemon_that_is_killed", "--nocapture"])
+            .env("FERRY_TEST_DAEMON", node.data_dir())
+            .env("FERRY_TEST_OWNER", std::process::id().to_string())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // Somewhere in the middle of making a pod, each time elsewhere.
+        tokio::time::sleep(Duration::from_millis(150 + 37 * round)).await;
+        daemon.kill().unwrap();
+        let out = std::io::BufReader::new(daemon.stdout.take().unwrap());
+        let lines = out.lines().map_while(Result::ok);
+        acknowledged.extend(
+            lines.filter_map(|line| Some(line.split_once("acknowledged ")?.1.trim().to_owned())),
+        );
+        daemon.wait().unwrap();
+    }
+    node.reopen().await;
+    for id in &acknowledged {
+        let status = node.runtime.container_status(id).await.unwrap();
+        assert_eq!(status.state, ContainerState::Running, "{status:?}");
+    }
+    for container in node.runtime.list_containers(&Default::default()).await.unwrap() {
+        let status = node.runtime.container_status(&container.id).await.unwrap();
+        if status.metadata.name == "short" && status.state == ContainerState::Exited {
+            assert!([3, 137].contains(&status.exit_code), "{status:?}");
+        }
+    }
+    println!("{} pods survived", acknowledged.len());
+    assert!(!acknowledged.is_empty());
+    node.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn root_a_dead_shim_ends_its_pod() {
     let node = Node::new("shimdeath").await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference as RegistryReference, RegistryOperation};
@@ -77,6 +77,18 @@ fn failed(name: &Reference, error: &OciDistributionError) -> ImageError {
         OciDistributionError::AuthenticationFailure(_)
         | OciDistributionError::UnauthorizedError { .. } => ImageError::Denied { name, why },
         OciDistributionError::ImageManifestNotFoundError(_) => ImageError::NotFound(name),
+        OciDistributionError::RegistryError { envelope, .. } => {
+            let said = |codes: &[OciErrorCode]| {
+                envelope.errors.iter().any(|error| codes.contains(&error.code))
+            };
+            if said(&[OciErrorCode::ManifestUnknown, OciErrorCode::NameUnknown]) {
+                ImageError::NotFound(name)
+            } else if said(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
+                ImageError::Denied { name, why }
+            } else {
+                ImageError::Registry { name, why }
+            }
+        }
         _ => ImageError::Registry { name, why },
     }
 }

@@ -32,6 +32,17 @@ pub(crate) fn sh(script: &str) -> Vec<String> {
     words(&["sh", "-c", script])
 }
 
+/// The process whose cgroups they are: this one, or the test that started it.
+fn owner() -> String {
+    std::env::var("FERRY_TEST_OWNER").unwrap_or_else(|_| std::process::id().to_string())
+}
+
+/// The shim under test; measurements give a release binary.
+fn shim_binary() -> PathBuf {
+    std::env::var_os("FERRY_TEST_SHIM")
+        .map_or_else(|| env!("CARGO_BIN_EXE_ferry-shim").into(), PathBuf::from)
+}
+
 pub(crate) type Pod = (String, PodSandboxConfig);
 
 pub(crate) struct Node {
@@ -78,17 +89,23 @@ impl Node {
         Self { runtime, name: name.into(), data_dir, closed: false, folder }
     }
 
-    async fn open(name: &str, data_dir: &Path) -> Arc<NativeRuntime> {
+    /// A node around a runtime of another test's folder, which it leaves as it is.
+    pub(crate) fn around(runtime: Arc<NativeRuntime>, name: &str, data_dir: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { runtime, name: name.into(), data_dir: data_dir.into(), closed: true, folder }
+    }
+
+    pub(crate) async fn open(name: &str, data_dir: &Path) -> Arc<NativeRuntime> {
         let options = NativeOptions {
-            shim_binary: env!("CARGO_BIN_EXE_ferry-shim").into(),
-            cgroup_root: format!("ferry-test-{name}-{}", std::process::id()),
+            shim_binary: shim_binary(),
+            cgroup_root: format!("ferry-test-{name}-{}", owner()),
             ..NativeOptions::new(data_dir, Arc::new(LoopbackOnly))
         };
         NativeRuntime::open(options).await.unwrap()
     }
 
     pub(crate) fn cgroup_root(&self) -> String {
-        format!("ferry-test-{}-{}", self.name, std::process::id())
+        format!("ferry-test-{}-{}", self.name, owner())
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
