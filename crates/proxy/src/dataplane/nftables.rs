@@ -25,7 +25,7 @@
 mod groups;
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -90,6 +90,8 @@ struct Plane {
     table: Table,
     groups: Groups,
     frontends: BTreeMap<Frontend, Target>,
+    /// Addresses that were an endpoint's on this node since the table was made.
+    hairpin: BTreeSet<IpAddr>,
 }
 
 /// Elements to take away and to add, by set.
@@ -324,7 +326,12 @@ impl Dataplane for Nftables {
 
 impl Plane {
     fn new(table: Table) -> Self {
-        Self { table, groups: Groups::default(), frontends: BTreeMap::new() }
+        Self {
+            table,
+            groups: Groups::default(),
+            frontends: BTreeMap::new(),
+            hairpin: BTreeSet::new(),
+        }
     }
 
     fn is_ipv6(&self) -> bool {
@@ -358,12 +365,12 @@ impl Plane {
         for key in delta.groups.iter().filter(|(key, group)| of_family(key) && group.is_none()) {
             self.groups.remove(key.0, elements);
         }
-        for (ip, is) in delta.local.iter().filter(|(ip, _)| ip.is_ipv6() == six) {
-            let own = [bytes(*ip), bytes(*ip)].concat();
-            if *is {
-                elements.set(rules::HAIRPIN, own);
-            } else {
-                elements.gone(rules::HAIRPIN, own);
+        // An element of this set is never taken away: a connection to itself may be between its
+        // translation and the look at the set when its endpoint goes, and what the set says of an
+        // address stays true. There are as many at most as the node has pod addresses.
+        for (ip, _) in delta.local.iter().filter(|(ip, is)| **is && ip.is_ipv6() == six) {
+            if self.hairpin.insert(*ip) {
+                elements.set(rules::HAIRPIN, [bytes(*ip), bytes(*ip)].concat());
             }
         }
         shapes
