@@ -224,9 +224,12 @@ impl SharedCache {
     pub fn upsert(&self, object: Object) {
         let handlers = self.handlers.lock();
         let revision = revision_of(&object);
-        for change in self.state.write().upsert(object) {
-            tell(&handlers, &change);
+        // The lock must be free again before anybody is told: handlers read this cache.
+        let changes = self.state.write().upsert(object);
+        for change in &changes {
+            tell(&handlers, change);
         }
+        drop(handlers);
         self.seen(revision);
     }
 
@@ -235,9 +238,11 @@ impl SharedCache {
         let handlers = self.handlers.lock();
         let revision = revision_of(&object);
         // The last state comes with the event; it may be newer than ours.
-        if self.state.write().remove(&Key::of(object.meta())).is_some() {
+        let known = self.state.write().remove(&Key::of(object.meta())).is_some();
+        if known {
             tell(&handlers, &Change::Deleted(object));
         }
+        drop(handlers);
         self.seen(revision);
     }
 
@@ -416,6 +421,19 @@ mod tests {
         let names: Vec<_> = cache.list("b").iter().map(|o| Key::of(o.meta()).to_string()).collect();
         assert_eq!(names, ["b/1", "b/2"]);
         assert_eq!(cache.list("").len(), 4);
+    }
+
+    #[test]
+    fn handlers_read_the_cache_that_tells_them() {
+        let cache = Arc::new(SharedCache::new(Pod::resource()));
+        let (read, counts) = (cache.clone(), Arc::new(Mutex::new(Vec::new())));
+        let counted = counts.clone();
+        cache.subscribe(Box::new(move |_| counted.lock().push(read.len())));
+        cache.replace(vec![pod("a", "x", "1", 1)], 1);
+        cache.upsert(pod("a", "y", "2", 2));
+        cache.upsert(pod("a", "y", "2", 3));
+        cache.remove(pod("a", "x", "1", 4));
+        assert_eq!(*counts.lock(), [1, 2, 2, 1]);
     }
 
     #[test]
