@@ -28,9 +28,12 @@ impl Op<'_> {
         let generated = object::name(&new).is_empty()
             && object::at(&new, &["metadata", "generateName"]).is_some();
         self.entry.resource.default(&mut new);
+        if !generated {
+            return self.create_once(new).await;
+        }
         for attempt in 1.. {
             match self.create_once(new.clone()).await {
-                Err(error) if generated && error.reason() == "AlreadyExists" => {
+                Err(error) if error.reason() == "AlreadyExists" => {
                     if attempt == NAME_TRIES {
                         return Err(self.no_unique_name(&error));
                     }

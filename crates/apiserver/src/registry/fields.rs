@@ -42,7 +42,6 @@ impl Op<'_> {
         let resource = &self.entry.resource;
         let info = resource.info();
         let api_version = self.entry.api_version(self.version);
-        let reset = resource.reset_fields(self.subresource);
         // For managers that wrote in another of the kind's versions.
         let convert = |value: &Value, to: &str| {
             let (group, version) = api::names::split_api_version(to);
@@ -54,7 +53,7 @@ impl Op<'_> {
         };
         let mut options = ApplyOptions::new(self.manager, &api_version, self.core.clock.now());
         options.subresource = self.subresource.unwrap_or_default();
-        options.reset_fields = &reset;
+        options.reset_fields = self.entry.reset_fields(self.subresource);
         options.convert = Some(&convert);
         run(&options)
     }

@@ -31,15 +31,25 @@ pub(crate) struct Entry {
     pub(crate) resource: Arc<dyn Resource>,
     pub(crate) gr: GroupResource,
     pub(crate) subresources: Vec<Subresource>,
+    /// What writes through the object itself (an empty name) and its subresources reset.
+    resets: Vec<(String, Vec<&'static str>)>,
     /// Its watch cache; virtual kinds have an empty one that nobody feeds.
     pub(crate) cacher: Arc<Cacher>,
 }
 
 impl Entry {
     fn new(resource: Arc<dyn Resource>) -> Self {
+        let subresources = resource.subresources();
+        let mut resets = vec![(String::new(), resource.reset_fields(None))];
+        resets.extend(
+            subresources
+                .iter()
+                .map(|one| (one.name.to_string(), resource.reset_fields(Some(&one.name)))),
+        );
         Self {
             gr: resource.info().group_resource(),
-            subresources: resource.subresources(),
+            subresources,
+            resets,
             cacher: Arc::new(Cacher::new(resource.clone())),
             resource,
         }
@@ -53,6 +63,13 @@ impl Entry {
     /// A subresource by its name.
     pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|known| known.name == name)
+    }
+
+    /// The fields that a write through the object itself or a subresource resets.
+    pub(crate) fn reset_fields(&self, subresource: Option<&str>) -> &[&'static str] {
+        let name = subresource.unwrap_or_default();
+        let found = self.resets.iter().find(|(known, _)| known == name);
+        found.map(|(_, fields)| fields.as_slice()).unwrap_or_default()
     }
 
     /// The key of an object.
