@@ -132,8 +132,9 @@ impl Reflector {
             (_, Class::Expired | Class::Decode) => *position = Position::Start,
             _ => {}
         }
-        // A server that is being started or restarted is no news; one that stays away is.
-        if failures < 5 {
+        // A server that is being started or restarted is no news, nor is one that does not serve
+        // this resource; one that stays away is.
+        if failures < 5 || failure.class == Class::NotFound {
             tracing::debug!(resource = %self.what(), %failure, "watch failed");
         } else {
             tracing::warn!(resource = %self.what(), %failure, failures, "watch keeps failing");

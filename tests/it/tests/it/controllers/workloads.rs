@@ -28,10 +28,13 @@ fn deployment(replicas: i32, image: &str) -> Value {
 }
 
 async fn rolled_out(cluster: &Cluster, replicas: i32) {
+    // The cache may still show the Deployment as it was before the last change.
+    let key = reconcile::Key::new("default", "web");
+    let live = cluster.writer.get::<Deployment>(&key).await.unwrap();
     cluster
         .until::<Deployment>("default", "web", |web| {
             let status = web.status.clone().unwrap_or_default();
-            status.observed_generation == web.metadata.generation
+            status.observed_generation >= live.metadata.generation
                 && status.replicas == Some(replicas)
                 && status.updated_replicas == Some(replicas)
                 && status.available_replicas == Some(replicas)
@@ -55,11 +58,12 @@ async fn a_deployment_makes_pods_within_moments() {
     assert!(took < Duration::from_secs(1), "no delay is built in, yet it took {took:?}");
     let sets = cluster.caches.of::<ReplicaSet>().list_in("default");
     assert_eq!(sets.len(), 1);
-    let events = cluster.until_all::<Event>(|events| {
-        let has = |reason: &str| events.iter().any(|event| event.reason.as_deref() == Some(reason));
-        has("ScalingReplicaSet") && has("SuccessfulCreate")
-    });
-    events.await;
+    cluster
+        .until_all::<Event>(|events| {
+            let has = |reason| events.iter().any(|event| event.reason.as_deref() == Some(reason));
+            has("ScalingReplicaSet") && has("SuccessfulCreate")
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
