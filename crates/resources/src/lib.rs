@@ -8,9 +8,16 @@
 //! To add a kind: a file `<group>/<kind>.rs` with `kind()`, its line in [`all`]; the tests below
 //! it see that every row of the table is served with the right names and columns.
 
+pub mod admissionregistration;
+pub mod apiextensions;
+pub mod apiregistration;
+pub mod apiserverinternal;
 pub mod apps;
+pub mod authentication;
+pub mod authorization;
 pub mod autoscaling;
 pub mod batch;
+pub mod certificates;
 pub mod check;
 pub mod coordination;
 pub mod core;
@@ -18,14 +25,17 @@ pub mod cursor;
 pub mod deps;
 pub mod discovery;
 mod facts;
+pub mod flowcontrol;
 pub mod kind;
 pub mod networking;
 pub mod node;
 pub mod policy;
 pub mod rbac;
+pub mod resource;
 pub mod rules;
 pub mod scheduling;
 pub mod storage;
+pub mod storagemigration;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -91,5 +101,32 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn Resource>> {
         storage::csi_node::kind(),
         storage::csi_storage_capacity::kind(),
         storage::volume_attachment::kind(),
+        admissionregistration::webhook_configuration::mutating_kind(),
+        admissionregistration::webhook_configuration::validating_kind(),
+        admissionregistration::admission_policy::mutating_kind(),
+        admissionregistration::admission_policy::validating_kind(),
+        admissionregistration::policy_binding::mutating_kind(),
+        admissionregistration::policy_binding::validating_kind(),
+        apiextensions::custom_resource_definition::kind(),
+        apiregistration::api_service::kind(),
+        apiserverinternal::storage_version::kind(),
+        authentication::token_review::kind(deps),
+        authentication::self_subject_review::kind(deps),
+        authorization::access_review::kind(deps),
+        authorization::access_review::local_kind(deps),
+        authorization::access_review::self_kind(deps),
+        authorization::self_subject_rules_review::kind(deps),
+        certificates::certificate_signing_request::kind(),
+        certificates::cluster_trust_bundle::kind(),
+        certificates::pod_certificate_request::kind(),
+        flowcontrol::flow_schema::kind(),
+        flowcontrol::priority_level_configuration::kind(),
+        resource::device_class::kind(),
+        resource::device_taint_rule::kind(),
+        resource::resource_claim::kind(),
+        resource::resource_claim::template_kind(),
+        resource::resource_pool_status_request::kind(),
+        resource::resource_slice::kind(),
+        storagemigration::storage_version_migration::kind(),
     ]
 }

@@ -1,0 +1,192 @@
+//! MutatingWebhookConfiguration and ValidatingWebhookConfiguration: webhooks that are asked about
+//! writes.
+
+use std::sync::Arc;
+
+use api::Value;
+use api::field::ErrorList;
+use api::object::{at, list_at, set_default};
+use api::validate;
+use apiserver::resource::Resource;
+use base::clock::Timestamp;
+use serde_json::json;
+
+use super::{GROUP, match_conditions, rule_with_operations};
+use crate::check::{in_range, label_selector, one_of, required};
+use crate::core::pod::defaults::each;
+use crate::cursor::Field;
+use crate::kind::Kind;
+use crate::rules::Rules;
+use crate::table;
+
+/// MutatingWebhookConfiguration.
+#[must_use]
+pub fn mutating_kind() -> Arc<dyn Resource> {
+    kind("mutatingwebhookconfigurations", true)
+}
+
+/// ValidatingWebhookConfiguration.
+#[must_use]
+pub fn validating_kind() -> Arc<dyn Resource> {
+    kind("validatingwebhookconfigurations", false)
+}
+
+fn kind(plural: &str, mutating: bool) -> Arc<dyn Resource> {
+    Kind::of(GROUP, plural)
+        .tracks_generation()
+        .needs_resource_version()
+        .rules(Configuration { mutating })
+}
+
+struct Configuration {
+    mutating: bool,
+}
+
+impl Rules for Configuration {
+    fn default(&self, object: &mut Value) {
+        each(object, &["webhooks"], |webhook| {
+            set_default(webhook, &["failurePolicy"], "Fail");
+            set_default(webhook, &["matchPolicy"], "Equivalent");
+            set_default(webhook, &["namespaceSelector"], json!({}));
+            set_default(webhook, &["objectSelector"], json!({}));
+            set_default(webhook, &["timeoutSeconds"], 10);
+            if self.mutating {
+                set_default(webhook, &["reinvocationPolicy"], "Never");
+            }
+            if at(webhook, &["clientConfig", "service"]).is_some() {
+                set_default(webhook, &["clientConfig", "service", "port"], 443);
+            }
+            each(webhook, &["rules"], |rule| set_default(rule, &["scope"], "*"));
+        });
+    }
+
+    fn validate(&self, object: Field<'_>, errors: &mut ErrorList) {
+        let mut seen: Vec<&str> = Vec::new();
+        for webhook in object.get("webhooks").items() {
+            self::webhook(webhook, errors);
+            let name = webhook.get("name");
+            if seen.contains(&name.str()) {
+                errors.push(name.duplicate());
+            }
+            seen.push(name.str());
+            if self.mutating {
+                let policies = ["IfNeeded", "Never"];
+                one_of(webhook.get("reinvocationPolicy"), &policies, errors);
+            }
+        }
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let count = list_at(object, &["webhooks"]).len();
+        vec![table::name(object), count.into(), table::age(object, now)]
+    }
+}
+
+fn webhook(webhook: Field<'_>, errors: &mut ErrorList) {
+    let name = webhook.get("name");
+    if required(name, errors) {
+        for text in validate::dns1123_subdomain(name.str()) {
+            errors.push(name.invalid(text));
+        }
+        if name.str().split('.').count() < 3 {
+            let text = "should be a domain with at least three segments separated by dots";
+            errors.push(name.invalid(text));
+        }
+    }
+    review_versions(webhook.get("admissionReviewVersions"), errors);
+    for rule in webhook.get("rules").items() {
+        rule_with_operations(rule, errors);
+    }
+    one_of(webhook.get("failurePolicy"), &["Fail", "Ignore"], errors);
+    one_of(webhook.get("matchPolicy"), &["Equivalent", "Exact"], errors);
+    let effects = webhook.get("sideEffects");
+    if !matches!(effects.str(), "None" | "NoneOnDryRun") {
+        if effects.is_set() {
+            errors.push(effects.not_supported(&["None", "NoneOnDryRun"]));
+        } else {
+            let text = "must specify one of None, NoneOnDryRun";
+            errors.push(effects.required(text));
+        }
+    }
+    let timeout = webhook.get("timeoutSeconds");
+    if timeout.int().is_some_and(|value| !(1..=30).contains(&value)) {
+        let text = "the timeout value must be between 1 and 30 seconds";
+        errors.push(timeout.invalid(text));
+    }
+    label_selector(webhook.get("namespaceSelector"), errors);
+    label_selector(webhook.get("objectSelector"), errors);
+    client_config(webhook.get("clientConfig"), errors);
+    match_conditions(webhook.get("matchConditions"), errors);
+}
+
+fn review_versions(list: Field<'_>, errors: &mut ErrorList) {
+    if list.is_empty() {
+        errors.push(list.required("must specify one of v1, v1beta1"));
+        return;
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for version in list.items() {
+        if seen.contains(&version.str()) {
+            errors.push(version.invalid("duplicate version"));
+        }
+        seen.push(version.str());
+        for text in validate::dns1035_label(version.str()) {
+            errors.push(version.invalid(text));
+        }
+    }
+    if !seen.iter().any(|version| matches!(*version, "v1" | "v1beta1")) {
+        let value = list.value().cloned().unwrap_or_default();
+        let text = "must include at least one of v1, v1beta1";
+        errors.push(list.invalid_as(value, text));
+    }
+}
+
+/// How a webhook is reached: by a URL or through a Service.
+pub(crate) fn client_config(config: Field<'_>, errors: &mut ErrorList) {
+    let (url, service) = (config.get("url"), config.get("service"));
+    match (url.is_set(), service.is_set()) {
+        (true, true) | (false, false) => {
+            errors.push(config.required("exactly one of url or service is required"));
+        }
+        (true, false) => self::url(url, errors),
+        (false, true) => {
+            for field in ["name", "namespace"] {
+                let field = Field::get(service, field);
+                if field.is_empty() {
+                    let path = field.path().to_string();
+                    let what = path.rsplit('.').next().unwrap_or_default().to_owned();
+                    errors.push(field.required(&format!("service {what} is required")));
+                }
+            }
+            let path = service.get("path");
+            if path.is_set() && !path.str().starts_with('/') {
+                errors.push(path.invalid("must start with a '/'"));
+            }
+            let port = service.get("port");
+            in_range(port, 1, 65_535, errors);
+        }
+    }
+}
+
+fn url(field: Field<'_>, errors: &mut ErrorList) {
+    let form = "; desired format: https://host[/path]";
+    let Some(rest) = field.str().strip_prefix("https://") else {
+        let scheme = field.str().split_once("://").map_or("", |(scheme, _)| scheme);
+        let text = format!("'https' is the only allowed URL scheme; got {scheme:?}{form}");
+        errors.push(field.invalid(text));
+        return;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() {
+        errors.push(field.invalid(format!("host must be specified{form}")));
+    }
+    if authority.contains('@') {
+        errors.push(field.invalid("user information is not permitted in the URL"));
+    }
+    if rest.contains('#') {
+        errors.push(field.invalid("fragments are not permitted in the URL"));
+    }
+    if rest.contains('?') {
+        errors.push(field.invalid("query parameters are not permitted in the URL"));
+    }
+}

@@ -1,0 +1,3 @@
+//! `apiregistration.k8s.io`: API servers behind this one.
+
+pub mod api_service;

@@ -1,0 +1,3 @@
+//! `internal.apiserver.k8s.io`: what API servers tell each other.
+
+pub mod storage_version;

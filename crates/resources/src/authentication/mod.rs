@@ -1,0 +1,4 @@
+//! `authentication.k8s.io`: who somebody is. Nothing is stored.
+
+pub mod self_subject_review;
+pub mod token_review;

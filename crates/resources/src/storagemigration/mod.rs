@@ -1,0 +1,3 @@
+//! `storagemigration.k8s.io`: rewriting stored objects in a newer form.
+
+pub mod storage_version_migration;
