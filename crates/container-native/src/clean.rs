@@ -12,6 +12,10 @@ use crate::cgroup::Cgroups;
 use crate::runtime::{SandboxRecord, load_record};
 use crate::shim::SUBCOMMAND;
 
+/// The groups above pods' own, by their names in Kubernetes, the lowest first. They are taken away
+/// only when nobody has anything in them.
+const KUBELETS: [&str; 3] = ["/kubepods/burstable", "/kubepods/besteffort", "/kubepods"];
+
 /// Ends every shim and container of a data folder, unmounts what is mounted below it, removes
 /// their cgroups and the containers' folder. Images stay. Blocks for up to some seconds. Answers
 /// what could not be taken away.
@@ -47,8 +51,9 @@ pub fn clean(data_dir: &Path, cgroup_root: &str) -> Vec<String> {
                 left.push(format!("cgroup {group}"));
             }
         }
-        for record in &records {
-            cgroups.remove_if_empty(&record.cgroup);
+        let parents = records.iter().map(|record| &*record.cgroup).chain(KUBELETS.iter().copied());
+        for parent in parents {
+            cgroups.remove_if_empty(parent);
         }
     }
     if !wait_for(|| shims(&containers).is_empty()) {

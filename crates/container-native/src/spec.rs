@@ -233,7 +233,7 @@ fn paths(given: &[String], default: &[&str], privileged: bool) -> Value {
     match (privileged, given) {
         (true, _) => json!([]),
         (false, []) => json!(default),
-        (false, given) => json!(given),
+        (false, given) => given.iter().filter(|path| !path.is_empty()).cloned().collect(),
     }
 }
 

@@ -48,9 +48,11 @@ async fn root_signals_codes_and_oom() {
     let node = Node::new("signals").await;
     let pod = node.pod("signals", |_| {}).await;
     // A shell that heeds SIGTERM ends with its own code.
-    let polite =
-        node.started(&pod, "polite", &sh("trap 'exit 7' TERM; while :; do sleep 0.1; done")).await;
-    node.until(&polite, "trap is set").await;
+    let polite = node
+        .started(&pod, "polite", &sh("trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"))
+        .await;
+    let log = node.runtime.container_status(&polite).await.unwrap().log_path;
+    node.wait_for_log(&log, "ready").await;
     let begun = std::time::Instant::now();
     node.runtime.stop_container(&polite, Duration::from_secs(20)).await.unwrap();
     let status = node.runtime.container_status(&polite).await.unwrap();

@@ -187,9 +187,10 @@ pub struct LinuxContainerSecurityContext {
     pub supplemental_groups_policy: SupplementalGroupsPolicy,
     /// Whether exec may not gain privileges.
     pub no_new_privs: bool,
-    /// Paths that are hidden.
+    /// Paths that are hidden. None stands for the usual ones; a single empty path for none at
+    /// all, which is what `procMount: Unmasked` asks for.
     pub masked_paths: Vec<String>,
-    /// Paths that are read-only.
+    /// Paths that are read-only; none and an empty path mean what they mean for `masked_paths`.
     pub readonly_paths: Vec<String>,
     /// Seccomp; none means unconfined.
     pub seccomp: Option<SecurityProfile>,

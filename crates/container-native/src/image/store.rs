@@ -80,6 +80,15 @@ impl ImageStore {
         &self.root
     }
 
+    /// A number that changes with every change of what the store names.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        // The index is replaced as a whole, so its inode and time tell versions apart.
+        let meta = fs::metadata(self.root.join("index.json"));
+        meta.map_or(0, |meta| meta.ino() ^ meta.mtime_nsec().unsigned_abs().rotate_left(32))
+    }
+
     /// All images, with all their names.
     ///
     /// # Errors

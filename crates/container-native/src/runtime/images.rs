@@ -1,5 +1,7 @@
 //! CRI's image service on the image store.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use base64::Engine;
 use container_runtime::{
@@ -89,24 +91,36 @@ impl ImageService for NativeRuntime {
     }
 
     async fn image_fs_info(&self) -> Result<ImageFsInfo> {
-        let (images, containers, timestamp) =
-            (self.images.root().to_owned(), self.dir.clone(), self.now());
+        let runtime = self.shared();
         blocking(move || {
-            let usage = |folder: &std::path::Path| {
-                let (used_bytes, inodes_used) = stats::disk_usage(folder);
-                FilesystemUsage {
-                    timestamp,
-                    mountpoint: folder.display().to_string(),
-                    used_bytes: Some(used_bytes),
-                    inodes_used: Some(inodes_used),
-                }
+            let timestamp = runtime.now();
+            let usage = |folder: &Path, (used_bytes, inodes_used)| FilesystemUsage {
+                timestamp,
+                mountpoint: folder.display().to_string(),
+                used_bytes: Some(used_bytes),
+                inodes_used: Some(inodes_used),
             };
+            let containers = stats::disk_usage(&runtime.dir);
             Ok(ImageFsInfo {
-                image_filesystems: vec![usage(&images)],
-                container_filesystems: vec![usage(&containers)],
+                image_filesystems: vec![usage(runtime.images.root(), runtime.images_use())],
+                container_filesystems: vec![usage(&runtime.dir, containers)],
             })
         })
         .await
+    }
+}
+
+impl NativeRuntime {
+    /// Bytes and files of the images; counted anew only when there are others.
+    fn images_use(&self) -> (u64, u64) {
+        let version = self.images.version();
+        let known = self.state.lock().images_use;
+        if let Some((_, known)) = known.filter(|(of, _)| *of == version) {
+            return known;
+        }
+        let counted = stats::disk_usage(self.images.root());
+        self.state.lock().images_use = Some((version, counted));
+        counted
     }
 }
 

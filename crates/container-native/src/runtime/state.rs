@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) starting: BTreeSet<String>,
     /// Ends of those that came before the word of their start: code and time.
     pub(super) early: BTreeMap<String, (i32, i64)>,
+    /// What the images took, at a version of the store's index.
+    pub(super) images_use: Option<(u64, (u64, u64))>,
     /// CPU readings: when and how much, for usage between two of them.
     pub(super) cpu: BTreeMap<String, (i64, u64)>,
 }
@@ -142,7 +144,8 @@ impl NativeRuntime {
             let Some(container) = state.containers.get(id) else { return };
             container.cgroup.clone()
         };
-        let oom = self.cgroups.oom_kills(&cgroup) > 0;
+        // A container that ended well was not ended by the kernel, whatever happened to its children.
+        let oom = code != 0 && self.cgroups.oom_kills(&cgroup) > 0;
         let mut news = false;
         let record = self.change_container(id, |record| {
             if record.state != ContainerState::Exited {

@@ -18,6 +18,7 @@ pub(crate) mod fds;
 mod helper;
 pub(crate) mod log;
 mod notes;
+mod operations;
 pub(crate) mod protocol;
 mod rootfs;
 mod serve;

@@ -190,21 +190,6 @@ impl Node {
         panic!("{path} never has {text}: {:?}", std::fs::read_to_string(path));
     }
 
-    /// Waits until a shell has come to its loop, seen by its child.
-    pub(crate) async fn until(&self, id: &str, what: &str) {
-        for _ in 0..500 {
-            let out = self
-                .runtime
-                .exec_sync(id, &sh("ps | grep -c '[s]leep'"), Duration::from_secs(20))
-                .await
-                .unwrap();
-            if out.stdout.starts_with(b"1") {
-                return;
-            }
-        }
-        panic!("{what}: never");
-    }
-
     pub(crate) fn shim_pid(&self, sandbox: &str) -> i32 {
         let path = self.data_dir.join("agent/containers").join(sandbox).join("sandbox.json");
         let text = std::fs::read_to_string(path).unwrap();
