@@ -287,12 +287,20 @@ impl ImageStore {
     }
 
     /// Sweeps what no name leads to any more and no container stands on: blobs, layers, leftovers
-    /// of processes that died. Answers the bytes of the blobs that went.
+    /// of processes that died. Answers the bytes of the blobs that went: none while something is
+    /// being added, since what is new has no name yet; the next sweep gets it.
     ///
     /// # Errors
     /// The index cannot be read: then nothing is swept.
     pub fn collect_garbage(&self, containers_dir: &Path) -> Result<u64> {
-        let _alone = self.lock("lock", FlockArg::LockExclusive)?;
+        let _alone = match self.lock("lock", FlockArg::LockExclusiveNonblock) {
+            Err(ImageError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::WouldBlock =>
+            {
+                return Ok(0);
+            }
+            other => other?,
+        };
         let (mut blobs, mut layers) = (BTreeSet::new(), used_layers(containers_dir));
         layers.insert("empty".to_owned());
         for entry in self.index()?.manifests {

@@ -16,6 +16,16 @@ use tokio::sync::broadcast::error::RecvError;
 use super::records::{ContainerRecord, SandboxRecord};
 use super::{NativeRuntime, blocking, internal};
 
+/// Goes on with what was begun when the caller loses interest: half a sandbox helps nobody.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => Err(internal("run", error)),
+    }
+}
+
 #[async_trait]
 impl RuntimeService for NativeRuntime {
     async fn version(&self) -> Result<Version> {
@@ -46,15 +56,18 @@ impl RuntimeService for NativeRuntime {
     }
 
     async fn run_pod_sandbox(&self, config: &PodSandboxConfig, handler: &str) -> Result<String> {
-        self.run_sandbox(config, handler).await
+        let (runtime, config, handler) = (self.shared(), config.clone(), handler.to_owned());
+        to_its_end(async move { runtime.run_sandbox(&config, &handler).await }).await
     }
 
     async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
-        self.stop_sandbox(id).await
+        let (runtime, id) = (self.shared(), id.to_owned());
+        to_its_end(async move { runtime.stop_sandbox(&id).await }).await
     }
 
     async fn remove_pod_sandbox(&self, id: &str) -> Result<()> {
-        self.remove_sandbox(id).await
+        let (runtime, id) = (self.shared(), id.to_owned());
+        to_its_end(async move { runtime.remove_sandbox(&id).await }).await
     }
 
     async fn pod_sandbox_status(&self, id: &str) -> Result<PodSandboxStatus> {
@@ -73,11 +86,14 @@ impl RuntimeService for NativeRuntime {
         config: &ContainerConfig,
         _sandbox_config: &PodSandboxConfig,
     ) -> Result<String> {
-        self.create(pod_sandbox_id, config).await
+        let (runtime, config) = (self.shared(), config.clone());
+        let sandbox = pod_sandbox_id.to_owned();
+        to_its_end(async move { runtime.create(&sandbox, &config).await }).await
     }
 
     async fn start_container(&self, id: &str) -> Result<()> {
-        self.start(id).await
+        let (runtime, id) = (self.shared(), id.to_owned());
+        to_its_end(async move { runtime.start(&id).await }).await
     }
 
     async fn stop_container(&self, id: &str, timeout: Duration) -> Result<()> {
@@ -85,7 +101,8 @@ impl RuntimeService for NativeRuntime {
     }
 
     async fn remove_container(&self, id: &str) -> Result<()> {
-        self.remove_one(id).await
+        let (runtime, id) = (self.shared(), id.to_owned());
+        to_its_end(async move { runtime.remove_one(&id).await }).await
     }
 
     async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
