@@ -44,6 +44,18 @@ impl Documents {
         Some(tag)
     }
 
+    /// The tags that stay right when a group's kinds change: those of the other groups' own
+    /// documents.
+    pub(crate) fn without_group(&self, group: &str) -> Self {
+        let own = format!("v3 apis/{group}");
+        let is_own = |name: &str| {
+            name.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut tags = self.tags.lock().clone();
+        tags.retain(|name, _| name.starts_with("v3 api") && !is_own(name));
+        Self { made: Mutex::default(), tags: Mutex::new(tags) }
+    }
+
     /// Notes the tag of a document that was just made.
     pub(crate) fn note_tag(&self, name: &str, bytes: &[u8]) -> String {
         let tag = tag_of(bytes);

@@ -210,6 +210,11 @@ async fn admit(
 
 async fn dispatch(call: Call, body: Body) -> ApiResult<Response> {
     if !call.info.is_resource {
+        if call.info.path.starts_with("/openapi/") {
+            // Making a document takes a while of pure computing.
+            let made = tokio::task::spawn_blocking(move || nonresource::serve(&call)).await;
+            return made.map_err(ApiError::internal)?;
+        }
         return nonresource::serve(&call);
     }
     let snapshot = call.core.registry.snapshot();

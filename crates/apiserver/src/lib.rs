@@ -34,7 +34,7 @@ mod watch;
 
 pub use client::ServerService;
 pub use filters::flow::{FlowControl, FlowPermit, InFlight, is_exempt};
-pub use openapi::OpenApiSource;
+pub use openapi::{OpenApiSource, StandardOpenApi};
 pub use serve::{PeerAddress, RenewedConfig, serve_tls, serve_tls_with, subject_of};
 pub use server::{Server, ServerOptions};
 pub use storage::{Identity, ValueTransformer};

@@ -1,7 +1,11 @@
-//! The seam of OpenAPI: who makes the documents.
+//! OpenAPI: the seam through which documents come, and those that are made of the fact tables.
+//!
+//! Documents are made when somebody asks and not kept; the registry's snapshot remembers their
+//! tags, so a client that has one is told so without making it again.
 
 use std::sync::Arc;
 
+use api::openapi::{Catalogue, CustomKind, v2_protobuf};
 use bytes::Bytes;
 
 use crate::resource::Resource;
@@ -23,4 +27,61 @@ pub trait OpenApiSource: Send + Sync {
 
     /// The OpenAPI v3 document of a path, as JSON.
     fn v3(&self, resources: &[Arc<dyn Resource>], path: &str) -> Option<Bytes>;
+}
+
+/// The documents of the built-in kinds, from the tables, and of custom kinds, from their schemas.
+#[derive(Debug, Clone)]
+pub struct StandardOpenApi {
+    git_version: String,
+}
+
+impl StandardOpenApi {
+    /// Documents that say they are of this version, `v1.36.0`.
+    #[must_use]
+    pub fn new(git_version: &str) -> Self {
+        Self { git_version: git_version.to_owned() }
+    }
+
+    /// Calls `run` with what is served.
+    fn with<T>(&self, resources: &[Arc<dyn Resource>], run: impl FnOnce(&Catalogue<'_>) -> T) -> T {
+        let custom: Vec<CustomKind> = resources
+            .iter()
+            .filter(|resource| resource.is_custom())
+            .flat_map(|resource| {
+                let versions = &resource.info().versions;
+                versions.iter().filter_map(|version| resource.openapi(&version.name))
+            })
+            .collect();
+        let is_served = |group: &str, version: &str| {
+            resources.iter().any(|resource| {
+                let info = resource.info();
+                info.group == group && info.versions.iter().any(|one| one.name == version)
+            })
+        };
+        run(&Catalogue { git_version: &self.git_version, is_served: &is_served, custom: &custom })
+    }
+}
+
+fn to_bytes(document: &api::Value) -> Bytes {
+    let mut out = Vec::new();
+    crate::storage::stored::write_json(document, &mut out);
+    out.into()
+}
+
+impl OpenApiSource for StandardOpenApi {
+    fn v2(&self, resources: &[Arc<dyn Resource>]) -> Bytes {
+        self.with(resources, |catalogue| to_bytes(&catalogue.v2()))
+    }
+
+    fn v2_protobuf(&self, resources: &[Arc<dyn Resource>]) -> Option<Bytes> {
+        Some(self.with(resources, |catalogue| v2_protobuf(&catalogue.v2()).into()))
+    }
+
+    fn v3_paths(&self, resources: &[Arc<dyn Resource>]) -> Vec<String> {
+        self.with(resources, |catalogue| catalogue.v3_paths())
+    }
+
+    fn v3(&self, resources: &[Arc<dyn Resource>], path: &str) -> Option<Bytes> {
+        self.with(resources, |catalogue| catalogue.v3(path).as_ref().map(to_bytes))
+    }
 }

@@ -436,6 +436,11 @@ pub trait Resource: Send + Sync + 'static {
         false
     }
 
+    /// What OpenAPI says of a custom kind's version.
+    fn openapi(&self, _version: &str) -> Option<api::openapi::CustomKind> {
+        None
+    }
+
     /// Fills in what an object that was stored long ago lacks (defaults of a newer schema).
     /// Whether anything changed.
     fn complete_stored(&self, _object: &mut Value) -> bool {

@@ -15,7 +15,7 @@ use crate::authn::Authenticator;
 use crate::authz::Authorizer;
 use crate::filters::flow::{FlowControl, InFlight};
 use crate::metrics::Metrics;
-use crate::openapi::OpenApiSource;
+use crate::openapi::{OpenApiSource, StandardOpenApi};
 use crate::registry::{Entry, Registry};
 use crate::resource::{ObjectApi, Resource};
 use crate::storage::{Feed, Identity, Storage, ValueTransformer};
@@ -79,7 +79,7 @@ impl ServerOptions {
             transformer: Arc::new(Identity),
             flow: Arc::new(InFlight::default()),
             audit: None,
-            openapi: None,
+            openapi: Some(Arc::new(StandardOpenApi::new(&VersionInfo::default().git_version))),
             static_documents: Vec::new(),
             advertise_address: "127.0.0.1:6443".to_owned(),
             metrics_sources: Vec::new(),

@@ -166,7 +166,8 @@ impl Registry {
     pub(crate) fn put(&self, resource: Arc<dyn Resource>) -> (Arc<Entry>, Option<Arc<Entry>>) {
         let _writing = self.writing.lock();
         let entry = Arc::new(Entry::new(resource));
-        let mut entries = self.snapshot.load().entries.clone();
+        let before = self.snapshot.load();
+        let mut entries = before.entries.clone();
         let place = entries.iter().position(|known| known.gr == entry.gr);
         let replaced = match place {
             Some(at) => Some(std::mem::replace(&mut entries[at], entry.clone())),
@@ -175,17 +176,20 @@ impl Registry {
                 None
             }
         };
-        self.snapshot.store(Arc::new(Snapshot::new(entries)));
+        let documents = before.documents.without_group(&entry.gr.group);
+        self.snapshot.store(Arc::new(Snapshot { documents, ..Snapshot::new(entries) }));
         (entry, replaced)
     }
 
     /// Takes a kind away.
     pub(crate) fn remove(&self, resource: &GroupResource) -> Option<Arc<Entry>> {
         let _writing = self.writing.lock();
-        let mut entries = self.snapshot.load().entries.clone();
+        let before = self.snapshot.load();
+        let mut entries = before.entries.clone();
         let at = entries.iter().position(|known| known.gr == *resource)?;
         let removed = entries.remove(at);
-        self.snapshot.store(Arc::new(Snapshot::new(entries)));
+        let documents = before.documents.without_group(&resource.group);
+        self.snapshot.store(Arc::new(Snapshot { documents, ..Snapshot::new(entries) }));
         Some(removed)
     }
 

@@ -164,8 +164,14 @@ async fn kubectl_gets_creates_patches_and_deletes() {
     )
     .unwrap();
     let manifest = manifest.to_str().unwrap();
+    let bad = dir.path().join("bad.yaml");
+    std::fs::write(&bad, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad}\nfoo: {a: '1'}\n")
+        .unwrap();
+    let bad = bad.to_str().unwrap();
     for (args, expected) in [
-        (vec!["create", "-f", manifest, "--validate=false"], "configmap/web created"),
+        (vec!["create", "-f", manifest], "configmap/web created"),
+        (vec!["create", "-f", bad], "unknown field \"foo\""),
+        (vec!["explain", "configmap.data"], "FIELD: data"),
         (vec!["get", "configmaps"], "web"),
         (vec!["get", "cm/web", "-o", "jsonpath={.data.a}"], ""),
         (
@@ -175,10 +181,10 @@ async fn kubectl_gets_creates_patches_and_deletes() {
         (vec!["label", "configmap", "web", "x=y"], "configmap/web labeled"),
         (vec!["get", "configmaps", "-l", "x=y", "-o", "name"], "configmap/web"),
         (
-            vec!["apply", "--server-side", "-f", manifest, "--validate=false", "--force-conflicts"],
+            vec!["apply", "--server-side", "-f", manifest, "--force-conflicts"],
             "configmap/web serverside-applied",
         ),
-        (vec!["apply", "-f", manifest, "--validate=false"], "configmap/web configured"),
+        (vec!["apply", "-f", manifest], "configmap/web configured"),
         (vec!["delete", "configmap", "web"], "configmap \"web\" deleted"),
         (vec!["api-resources"], "configmaps"),
     ] {
