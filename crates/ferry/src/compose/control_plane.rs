@@ -25,6 +25,7 @@ use crate::server::access::{
     AuthenticatorChain, AuthorizerChain, ClientCertificates, LateApi, ServiceAccountTokens,
 };
 use crate::server::kubernetes_service::{Keeper, KubernetesService};
+use crate::server::openapi::Documents;
 use crate::server::policy::{LatePolicy, NodeAuthorizer, Rbac, RbacAuthorizer};
 use crate::server::transport::Transport;
 use crate::server::{bootstrap, kubeconfig};
@@ -101,6 +102,7 @@ impl ControlPlane {
             clock: process.clock.clone(),
             rng: process.rng.clone(),
             readiness: process.readiness.clone(),
+            openapi: Some(Arc::new(Documents::new(VersionInfo::default().git_version))),
             version: VersionInfo::default(),
             advertise_address: address.to_string(),
             static_documents: vec![
@@ -243,6 +245,7 @@ async fn open_store(options: &ServerOptions) -> Result<SharedStore> {
                 ca_file: options.datastore_cafile.clone(),
                 cert_file: options.datastore_certfile.clone(),
                 key_file: options.datastore_keyfile.clone(),
+                ..store::etcd::EtcdOptions::default()
             };
             let connected = store::etcd::connect(settings).await;
             Ok(connected.context("cannot use --datastore")?)
