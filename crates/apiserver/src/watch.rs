@@ -4,6 +4,7 @@
 //! up loses its watch and nobody else waits for it; a bookmark's version is one up to which
 //! everything was sent.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use base::drain::Drain;
 use bytes::Bytes;
 use serde_json::json;
 use store::Revision;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::negotiate::{Format, MetaVersion, Output, Shape};
 use crate::registry::Entry;
@@ -75,7 +77,10 @@ pub(crate) struct Watcher {
     initial_bookmark_due: bool,
     next_bookmark: Instant,
     end: Instant,
-    drain: Drain,
+    /// Fires at the earlier of the two. Kept, because making a timer for each wait costs more
+    /// than an event.
+    timer: Pin<Box<Sleep>>,
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
 }
 
@@ -126,6 +131,8 @@ impl Watcher {
             }
         };
         let now = Instant::now();
+        let first = BOOKMARK_EVERY.min(request.timeout.saturating_sub(BOOKMARK_BEFORE_END));
+        let (next_bookmark, end) = (now + first, now + request.timeout);
         Ok(Self {
             core: core.clone(),
             entry: entry.clone(),
@@ -139,11 +146,11 @@ impl Watcher {
             after: initial_rv,
             is_first: true,
             initial_bookmark_due: request.initial_bookmark,
-            next_bookmark: now
-                + BOOKMARK_EVERY.min(request.timeout.saturating_sub(BOOKMARK_BEFORE_END)),
-            end: now + request.timeout,
+            next_bookmark,
+            end,
+            timer: Box::pin(tokio::time::sleep_until(next_bookmark.min(end))),
             request,
-            drain,
+            drained: Box::pin(drain.cancelled_owned()),
             is_over: false,
         })
     }
@@ -167,9 +174,9 @@ impl Watcher {
             }
             tokio::select! {
                 biased;
-                () = self.drain.cancelled() => self.is_over = true,
+                () = self.drained.as_mut() => self.is_over = true,
                 () = self.subscription.changed() => {}
-                () = tokio::time::sleep_until(self.next_bookmark.min(self.end)) => {
+                () = self.timer.as_mut() => {
                     self.on_time(&mut chunk);
                     if !chunk.is_empty() {
                         return Some(chunk.into());
@@ -194,6 +201,7 @@ impl Watcher {
         if now >= self.end {
             self.is_over = true;
         }
+        self.timer.as_mut().reset(self.next_bookmark.min(self.end));
     }
 
     /// Puts as many frames into the chunk as are there and fit.
