@@ -227,7 +227,7 @@ impl PodNetwork {
     }
 }
 
-/// Takes away every nftables table whose name starts with `ferry-`, in the calling thread's
+/// Takes away every nftables table that is called `ferry` or `ferry-…`, in the calling thread's
 /// namespace: the pod network's, services', policy's.
 ///
 /// # Errors
@@ -237,7 +237,7 @@ pub fn take_away_tables() -> Result<(), Error> {
     for family in [Family::Ipv4, Family::Ipv6, Family::Inet] {
         let mut batch = Batch::new();
         for name in nft.tables(family)? {
-            if name.starts_with("ferry-") {
+            if name == "ferry" || name.starts_with("ferry-") {
                 batch.table_delete(&Table { family, name });
             }
         }
