@@ -299,7 +299,9 @@ impl Kind {
             || (self.generation == Generation::SpecOrAnnotations
                 && !same(annotations(new), annotations(old)));
         let generation = object::generation(old) + i64::from(changed);
-        object::set(new, &["metadata", "generation"], generation);
+        if generation > 0 {
+            object::set(new, &["metadata", "generation"], generation);
+        }
     }
 }
 
@@ -389,6 +391,8 @@ impl Resource for Kind {
                 keep_all_but(object, old, "status");
                 self.rules.prepare_status(ctx, object, old);
             }
+            // To be given a node is no change of what was asked for.
+            Some("binding") => return,
             Some(view) => self.rules.prepare_view(ctx, view, object, old),
         }
         self.count_generation(object, old);
