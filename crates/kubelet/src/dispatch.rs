@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use base::drain::Drain;
-use container_runtime::{ContainerFilter, PodSandboxFilter};
+use container_runtime::{ContainerFilter, PodSandbox, PodSandboxFilter};
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 use parking_lot::Mutex;
 use reconcile::Key;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::config::labels;
@@ -18,7 +18,7 @@ use crate::context::NodeContext;
 use crate::pod::{self, PodRef};
 use crate::status::Verdict;
 use crate::worker::{Desired, Handle, Worker};
-use crate::{admit, node};
+use crate::{admit, node, static_pods};
 
 /// The index of pods by the node that they are bound to.
 const BY_NODE: &str = "spec.nodeName";
@@ -110,7 +110,13 @@ impl Dispatch {
             let started = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
             (!started, pod.metadata.creation_timestamp.clone())
         });
-        let known: HashSet<String> = pods.iter().map(|pod| pod::uid(pod).to_owned()).collect();
+        let options = &self.0.node.options;
+        let manifests = options.static_pod_dir.iter();
+        let manifests: Vec<Pod> = manifests
+            .flat_map(|folder| static_pods::read_all(folder, &options.node_name))
+            .collect();
+        let all = pods.iter().map(|pod| &**pod).chain(&manifests);
+        let known: HashSet<String> = all.map(|pod| pod::uid(pod).to_owned()).collect();
         for pod in &pods {
             self.reconcile(&Key::of(&pod.metadata), drain);
         }
@@ -120,7 +126,8 @@ impl Dispatch {
         let mut orphans = BTreeMap::new();
         for sandbox in &sandboxes {
             let owner = labels::owner(sandbox);
-            if !known.contains(&owner.uid) && sandbox.labels.contains_key(labels::POD_UID) {
+            let is_ours = sandbox.labels.contains_key(labels::POD_UID);
+            if is_ours && !known.contains(&owner.uid) {
                 orphans.insert(owner.uid.clone(), owner);
             }
         }
@@ -129,7 +136,7 @@ impl Dispatch {
             let pod = self.remains(&owner).await;
             self.spawn(Desired { pod: Arc::new(pod), gone: true, rejected: None }, drain);
         }
-        self.remove_stale_folders(&known);
+        self.remove_stale_folders(&known, &sandboxes);
     }
 
     /// A pod as far as the runtime remembers it: enough to stop it.
@@ -156,13 +163,14 @@ impl Dispatch {
     }
 
     /// Folders of pods that neither the API nor the runtime knows.
-    fn remove_stale_folders(&self, known: &HashSet<String>) {
+    fn remove_stale_folders(&self, known: &HashSet<String>, sandboxes: &[PodSandbox]) {
         let node = &self.0.node;
         let folders =
             std::fs::read_dir(node.options.data_dir.join("pods")).into_iter().flatten().flatten();
         for folder in folders {
             let uid = folder.file_name().to_string_lossy().into_owned();
-            if known.contains(&uid) || self.0.workers.lock().contains_key(&uid) {
+            let runs = sandboxes.iter().any(|sandbox| sandbox.metadata.uid == uid);
+            if runs || known.contains(&uid) || self.0.workers.lock().contains_key(&uid) {
                 continue;
             }
             let (path, may_mount) = (folder.path(), node.may_mount);
@@ -187,6 +195,8 @@ impl Dispatch {
             let workers = self.0.workers.lock();
             let all = workers.values();
             all.filter(|one| one.id.name == *key.name && one.id.namespace == *key.namespace)
+                // A static pod has its mirror's name; the API server has no say in it.
+                .filter(|one| !pod::is_static(&one.handle.desired.borrow().pod))
                 .cloned()
                 .collect()
         };
@@ -262,6 +272,36 @@ impl Dispatch {
             }
             dispatch.forget_left(&mut left);
         });
+    }
+
+    /// Brings the workers of static pods in line with the manifests; the new ones, with where their
+    /// status is told.
+    pub(crate) fn set_static(
+        &self,
+        pods: Vec<Pod>,
+        drain: &Drain,
+    ) -> Vec<(Arc<Pod>, watch::Receiver<Option<PodStatus>>)> {
+        let wanted: HashSet<String> = pods.iter().map(|pod| pod::uid(pod).to_owned()).collect();
+        let running: HashMap<String, Handle> = {
+            let workers = self.0.workers.lock();
+            let all = workers.iter().map(|(uid, one)| (uid.clone(), one.handle.clone()));
+            all.filter(|(_, handle)| pod::is_static(&handle.desired.borrow().pod)).collect()
+        };
+        for (_, handle) in running.iter().filter(|(uid, _)| !wanted.contains(*uid)) {
+            handle.desired.send_modify(|desired| desired.gone = true);
+        }
+        let mut new = Vec::new();
+        for pod in pods {
+            let uid = pod::uid(&pod).to_owned();
+            if running.contains_key(&uid) {
+                continue;
+            }
+            let pod = Arc::new(pod);
+            self.spawn(Desired { pod: pod.clone(), gone: false, rejected: None }, drain);
+            let status = self.0.workers.lock().get(&uid).map(|one| one.handle.status.clone());
+            new.extend(status.map(|status| (pod, status)));
+        }
+        new
     }
 
     /// What the API no longer has need not be remembered.

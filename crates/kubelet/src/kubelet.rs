@@ -20,7 +20,7 @@ use crate::objects::Objects;
 use crate::options::KubeletOptions;
 use crate::seams::EndpointGate;
 use crate::volumes::token::Tokens;
-use crate::{gc, logs, mirror, node, server};
+use crate::{gc, logs, node, part_pods, server, static_pods};
 
 const RUNTIME_RETRY: Duration = Duration::from_millis(100);
 
@@ -92,7 +92,7 @@ impl Kubelet {
             gate: parts.gate.clone(),
             clock: parts.clock.clone(),
             rng: parts.rng.clone(),
-            may_mount: nix::unistd::geteuid().is_root(),
+            may_mount: options.may_mount && nix::unistd::geteuid().is_root(),
             machine,
             options,
         });
@@ -104,14 +104,18 @@ impl Kubelet {
             tokio::join!(register, node::lease::run(&node, &writer, &drain));
         };
         let works = async {
-            node.objects.synced().await;
-            dispatch.run(&drain).await;
+            // Static pods wait for nobody: they may be what the API server needs.
+            let api_pods = async {
+                node.objects.synced().await;
+                dispatch.run(&drain).await;
+            };
+            tokio::join!(api_pods, static_pods::run(&node, &dispatch, &writer, &drain));
         };
         let keeps = async {
             tokio::join!(
                 gc::run(&node, &*parts.images, &drain),
                 logs::rotate::run(&node, &drain),
-                mirror::run(&node, &writer, &drain),
+                part_pods::run(&node, &writer, &drain),
                 server::run(&node, &dispatch, &drain),
             );
         };

@@ -49,6 +49,9 @@ pub struct KubeletOptions {
     pub log_size_max_bytes: u64,
     /// How many files of a container's log are kept.
     pub log_files_max: u32,
+    /// Whether volumes are mounted (memory, `subPath`), as far as this process may. Without, they
+    /// are plain folders.
+    pub may_mount: bool,
 }
 
 /// The kubelet's own server.
@@ -90,6 +93,7 @@ impl Default for KubeletOptions {
             reserved_cpu_milli: 0,
             log_size_max_bytes: 10 << 20,
             log_files_max: 5,
+            may_mount: true,
         }
     }
 }

@@ -21,15 +21,28 @@ impl FileWatch {
             // The log is moved away and made anew when it is turned over.
             inotify.add_watch(folder, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO)?;
         }
+        let watch = Self::over(inotify)?;
+        watch.on(path);
+        Ok(watch)
+    }
+
+    /// Begins to watch what is in a folder.
+    pub(crate) fn folder(path: &Path) -> std::io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let flags =
+            AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVE | AddWatchFlags::IN_DELETE;
+        inotify.add_watch(path, flags)?;
+        Self::over(inotify)
+    }
+
+    fn over(inotify: Inotify) -> std::io::Result<Self> {
         let own = inotify.as_fd().try_clone_to_owned()?;
         #[expect(
             deprecated,
             reason = "its replacement is unsafe; the AsyncFd owns this descriptor, so nobody closes it under it"
         )]
         let ready = AsyncFd::with_interest(own, Interest::READABLE)?;
-        let watch = Self { inotify, ready };
-        watch.on(path);
-        Ok(watch)
+        Ok(Self { inotify, ready })
     }
 
     /// Also watches this file, if it is there.

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 
 use crate::context::NodeContext;
 use crate::logs::line::Wanted;
-use crate::mirror;
+use crate::part_pods;
 use crate::seams::InProcessPart;
 
 /// The part that a pod shows, if it shows one.
@@ -18,11 +18,11 @@ pub(crate) fn find(
     namespace: &str,
     name: &str,
 ) -> Option<Arc<dyn InProcessPart>> {
-    if namespace != mirror::NAMESPACE {
+    if namespace != part_pods::NAMESPACE {
         return None;
     }
     let parts = node.options.parts.iter();
-    parts.into_iter().find(|part| mirror::pod_name(node, &***part) == name).cloned()
+    parts.into_iter().find(|part| part_pods::pod_name(node, &***part) == name).cloned()
 }
 
 /// A part's log lines as asked for.

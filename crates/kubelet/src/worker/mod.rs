@@ -106,12 +106,15 @@ impl Worker {
     pub(crate) fn new(node: Arc<NodeContext>, desired: Desired) -> (Self, Handle) {
         let id = PodRef::of(&desired.pod);
         let events = PodEvents::new(&node.recorder, &desired.pod);
+        let is_static = pod::is_static(&desired.pod);
         let (sender, receiver) = watch::channel(desired);
         let (last_status, status) = watch::channel(None);
         let wake = Arc::new(Notify::new());
         let probes =
             Probes::new(node.runtime.clone(), node.clock.clone(), node.probe_agent(), wake.clone());
-        let reporter = Reporter::start(id.clone(), node.objects.pods.clone(), node.writer.clone());
+        // A static pod's status goes to its mirror, which has a UID of its own.
+        let writer = node.writer.clone().filter(|_| !is_static);
+        let reporter = Reporter::start(id.clone(), node.objects.pods.clone(), writer);
         let handle = Handle { desired: sender, wake: wake.clone(), status };
         let worker = Self {
             node,
