@@ -13,6 +13,9 @@ use container_runtime::LinuxContainerResources;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::shim::Groups;
+use crate::spec::Node;
+
 /// Where the machine's hierarchies are mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cgroups {
@@ -33,6 +36,44 @@ pub(crate) struct Usage {
     pub(crate) page_faults: Option<u64>,
     pub(crate) major_page_faults: Option<u64>,
     pub(crate) processes: Option<u64>,
+}
+
+/// Which devices a container may use.
+#[derive(Debug)]
+pub(crate) enum Devices<'a> {
+    /// All of the host's.
+    All,
+    /// Those that every container has, and these.
+    Own(&'a [Node]),
+}
+
+/// Making nodes is allowed, using only those that every container has: null, full, zero, random,
+/// urandom, tty, console, ptmx and terminals.
+const OWN_DEVICES: [&str; 11] = [
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:1 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
+
+impl Devices<'_> {
+    fn v1_writes(&self) -> Vec<(&'static str, String)> {
+        let Self::Own(nodes) = self else { return vec![("devices.allow", "a".to_owned())] };
+        let mut writes = vec![("devices.deny", "a".to_owned())];
+        writes.extend(OWN_DEVICES.map(|rule| ("devices.allow", rule.to_owned())));
+        writes.extend(nodes.iter().map(|node| {
+            let Node { kind, major, minor, access, .. } = node;
+            ("devices.allow", format!("{kind} {major}:{minor} {access}"))
+        }));
+        writes
+    }
 }
 
 impl Cgroups {
@@ -102,14 +143,55 @@ impl Cgroups {
         }
     }
 
-    /// What a container's own `/sys/fs/cgroup` is put together from, by name, on v1; nothing on
-    /// v2, where its cgroup namespace makes a mount of its own.
-    pub(crate) fn own_view(&self, group: &str) -> Vec<(String, PathBuf)> {
-        let Self::V1(points) = self else { return Vec::new() };
-        let shown = ["cpu", "cpuacct", "cpuset", "memory", "pids"];
-        let points = points.iter().filter(|(name, _)| shown.contains(&&***name));
+    /// How a container's helper makes and enters its groups on v1; nothing to do on v2. `dir` is
+    /// the container's folder, where what it may see of them is kept in view.
+    pub(crate) fn groups(
+        &self,
+        group: &str,
+        limits: &LinuxContainerResources,
+        devices: &Devices<'_>,
+        dir: &Path,
+    ) -> Groups {
+        let Self::V1(points) = self else { return Groups::default() };
         let group = group.trim_start_matches('/');
-        points.map(|(name, point)| (name.clone(), point.join(group))).collect()
+        let mut wanted = vec!["cpu", "cpuacct", "devices", "memory", "pids"];
+        if !limits.cpuset_cpus.is_empty() || !limits.cpuset_mems.is_empty() {
+            wanted.push("cpuset");
+        }
+        if !limits.hugepage_limits.is_empty() {
+            wanted.push("hugetlb");
+        }
+        let folder = |controller: &str| points.get(controller).map(|point| point.join(group));
+        let mut folders: Vec<PathBuf> = wanted.iter().filter_map(|name| folder(name)).collect();
+        folders.dedup();
+        let mut writes = v1_writes(limits);
+        let mut add = |controller, file: &str, value: String| {
+            writes.push((controller, file.to_owned(), value));
+        };
+        if limits.memory_swap_limit_in_bytes > 0 {
+            let swap = limits.memory_swap_limit_in_bytes.to_string();
+            add("memory", "memory.memsw.limit_in_bytes", swap);
+        }
+        for huge in &limits.hugepage_limits {
+            let file = format!("hugetlb.{}.limit_in_bytes", huge.page_size);
+            add("hugetlb", &file, huge.limit.to_string());
+        }
+        for (file, value) in devices.v1_writes() {
+            add("devices", file, value);
+        }
+        let shown = ["cpu", "cpuacct", "cpuset", "memory", "pids"];
+        let shown = shown.iter().filter(|name| wanted.contains(name));
+        let views = shown.filter_map(|name| Some((folder(name)?, dir.join(format!("cg-{name}")))));
+        Groups {
+            views: views.collect(),
+            limits: writes
+                .into_iter()
+                .filter_map(|(controller, file, value)| {
+                    Some((folder(controller)?.join(file), value))
+                })
+                .collect(),
+            folders,
+        }
     }
 
     /// Makes a group and answers the `cgroup.procs` files by which a process enters it. On v1

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::image::ProcessConfig;
 use crate::security::Security;
-use crate::shim::{Create, Layers, WantedUser};
+use crate::shim::{Create, Groups, Layers, WantedUser};
 
 /// Hidden unless the pod says otherwise, as by other runtimes.
 const MASKED: &[&str] = &[
@@ -55,8 +55,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) image: &'a ProcessConfig,
     pub(crate) layers: Layers,
     pub(crate) cgroup: &'a str,
-    /// Its own groups by controller, to be shown to it; none where it mounts them itself (v2).
-    pub(crate) cgroup_view: Vec<(String, PathBuf)>,
+    /// What its helper does about them itself (v1); nothing where `libcontainer` does it (v2).
+    pub(crate) groups: Groups,
     /// The folder of the sandbox's hosts, hostname and resolv.conf.
     pub(crate) files: PathBuf,
     /// The pod's /dev/shm.
@@ -121,17 +121,19 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys]),
     ];
     let options = ["nosuid", "noexec", "nodev", "relatime"];
-    if parts.cgroup_view.is_empty() {
+    if parts.groups.folders.is_empty() {
         let options = [&options[..], &[sys]].concat();
         mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
     } else {
         let options = [&options[..], &["mode=755"]].concat();
         mounts.push(mount("/sys/fs/cgroup", "tmpfs", "tmpfs", &options));
     }
-    for (name, folder) in &parts.cgroup_view {
+    for (_, place) in &parts.groups.views {
+        let name = place.file_name().and_then(|name| name.to_str()?.strip_prefix("cg-"));
+        let Some(name) = name else { continue };
         let inside = format!("/sys/fs/cgroup/{name}");
         let options = ["bind", "rprivate", "nosuid", "noexec", "nodev", sys];
-        mounts.push(mount(&inside, "bind", &folder.display().to_string(), &options));
+        mounts.push(mount(&inside, "bind", &place.display().to_string(), &options));
     }
     let given = |path: &str| {
         let same = |mount: &&Mount| mount.container_path.trim_end_matches('/') == path;
@@ -287,12 +289,14 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Create, String> {
         "linux": {
             "namespaces": namespaces,
             "cgroupsPath": parts.cgroup,
-            "resources": resources(limits, context.privileged, &parts.devices),
             "devices": nodes,
             "maskedPaths": paths(&context.masked_paths, MASKED, context.privileged),
             "readonlyPaths": paths(&context.readonly_paths, READ_ONLY, context.privileged),
         },
     });
+    if parts.groups.folders.is_empty() {
+        spec["linux"]["resources"] = resources(limits, context.privileged, &parts.devices);
+    }
     if shared {
         spec["linux"]["rootfsPropagation"] = json!("shared");
     }
@@ -302,6 +306,7 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Create, String> {
         oom_score_adj: limits.oom_score_adj.clamp(-1000, 1000),
         shared_mounts: shared,
         spec,
+        groups: parts.groups,
         layers: parts.layers,
     })
 }
@@ -358,7 +363,7 @@ mod tests {
             image: &image(),
             layers: Layers::default(),
             cgroup: "/pod/c",
-            cgroup_view: Vec::new(),
+            groups: Groups::default(),
             files: "/files".into(),
             shm: "/shm".into(),
             pid_of: None,

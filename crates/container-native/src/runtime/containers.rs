@@ -14,6 +14,7 @@ use super::client;
 use super::records::ContainerRecord;
 use super::sandboxes::{new_id, remove_folder};
 use super::{NativeRuntime, blocking, image_error, internal};
+use crate::cgroup::Devices;
 use crate::devices;
 use crate::shim::Layers;
 use crate::shim::protocol::{Message, Request, Start};
@@ -118,6 +119,10 @@ impl NativeRuntime {
         let asked = record.config.devices.iter().map(devices::look_up);
         let asked = asked.collect::<std::result::Result<Vec<_>, _>>();
         let asked = asked.map_err(Error::InvalidArgument)?;
+        let devices: Vec<_> = devices.into_iter().chain(asked.into_iter().flatten()).collect();
+        let allowed = if privileged { Devices::All } else { Devices::Own(&devices) };
+        let limits = &record.config.linux.resources;
+        let groups = self.cgroups.groups(&record.cgroup, limits, &allowed, &dir);
         let layers = Layers {
             dir: self.images.layers_dir(),
             lower,
@@ -130,12 +135,12 @@ impl NativeRuntime {
             image: process,
             layers,
             cgroup: &record.cgroup,
-            cgroup_view: self.cgroups.own_view(&record.cgroup),
+            groups,
             files: sandbox_dir,
             shm,
             pid_of,
             hostname: &hostname,
-            devices: devices.into_iter().chain(asked.into_iter().flatten()).collect(),
+            devices,
         })
         .map_err(Error::InvalidArgument)?;
         let text = serde_json::to_vec(&create).map_err(|e| internal("write create.json", e))?;

@@ -17,6 +17,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::cgroups::{self, Groups};
 use super::fds;
 use super::protocol::User;
 use super::rootfs::{self, Layers, Root};
@@ -60,6 +61,8 @@ pub(crate) struct Create {
     pub(crate) security: Security,
     /// The kernel's preference to kill it.
     pub(crate) oom_score_adj: i64,
+    /// Its control groups, where the helper sees to them (v1).
+    pub(crate) groups: Groups,
     /// Whether mounts that it makes reach the host.
     pub(crate) shared_mounts: bool,
 }
@@ -114,6 +117,11 @@ fn try_create(dir: &Path) -> Result<(Report, Option<OwnedFd>), String> {
     let user = users::resolve(&create.user, &passwd, &root.read("etc/group"))?;
     // Lowering it takes a privilege that not every machine gives; children inherit it.
     drop(fs::write("/proc/self/oom_score_adj", create.oom_score_adj.to_string()));
+
+    cgroups::make(&create.groups)
+        .and_then(|()| cgroups::enter(&create.groups))
+        .and_then(|()| cgroups::hide(&create.groups))
+        .map_err(|e| format!("enter the container's cgroups: {e}"))?;
 
     let mut spec = create.spec;
     let process = &mut spec["process"];
@@ -173,6 +181,10 @@ fn try_exec(dir: &Path, tty: bool, cmd: &[&str]) -> Result<(Report, Option<Owned
     if !tty {
         give_streams_to(&user);
     }
+    rootfs::enter_private_namespace(false, Path::new("/"))
+        .and_then(|()| cgroups::enter(&create.groups))
+        .and_then(|()| cgroups::hide(&Groups { views: Vec::new(), ..create.groups.clone() }))
+        .map_err(|e| format!("enter the container's cgroups: {e}"))?;
     let text = serde_json::to_vec(&process).map_err(|e| format!("write the process: {e}"))?;
     let memory = memfd_create(c"process", MFdFlags::MFD_CLOEXEC)
         .map_err(|e| format!("write the process: {e}"))?;

@@ -13,6 +13,7 @@
 //! tokio.
 
 mod attach;
+mod cgroups;
 mod container;
 pub(crate) mod fds;
 mod helper;
@@ -28,6 +29,7 @@ mod users;
 use std::ffi::OsString;
 use std::path::Path;
 
+pub(crate) use cgroups::Groups;
 pub(crate) use helper::{Create, Report, report};
 pub(crate) use rootfs::Layers;
 pub(crate) use serve::{Ready, Setup};
