@@ -59,22 +59,43 @@ impl Op<'_> {
     }
 }
 
-/// Whether two objects differ in nothing but the times of their managed fields.
+/// Whether two objects differ in nothing but the times of their managed fields. Ends at the first
+/// other difference, which most writes have.
 pub(super) fn differ_by_times_only(new: &Value, old: &Value) -> bool {
-    let timeless = |object: &Value| {
-        let mut entries = object::list_at(object, &MANAGED).to_vec();
-        for entry in &mut entries {
-            object::remove(entry, &["time"]);
-        }
-        entries
+    let same_but = |new: Option<&Value>, old: Option<&Value>, except: &str| {
+        let (Some(new), Some(old)) =
+            (new.and_then(Value::as_object), old.and_then(Value::as_object))
+        else {
+            return new == old;
+        };
+        let has = |map: &serde_json::Map<String, Value>| map.contains_key(except);
+        let rest = |map: &serde_json::Map<String, Value>| map.len() - usize::from(has(map));
+        rest(new) == rest(old)
+            && new.iter().all(|(key, value)| key == except || old.get(key) == Some(value))
     };
-    if object::at(new, &MANAGED) == object::at(old, &MANAGED) || timeless(new) != timeless(old) {
-        return false;
+    let (managed, before) = (object::list_at(new, &MANAGED), object::list_at(old, &MANAGED));
+    managed.len() == before.len()
+        && same_but(Some(new), Some(old), "metadata")
+        && same_but(new.get("metadata"), old.get("metadata"), "managedFields")
+        && managed.iter().zip(before).all(|(new, old)| same_but(Some(new), Some(old), "time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn times_alone_are_no_change() {
+        let object = |time: &str, data: &str| {
+            json!({
+                "metadata": {"name": "a", "managedFields": [{"manager": "m", "time": time}]},
+                "data": data,
+            })
+        };
+        let old = object("1", "x");
+        assert!(differ_by_times_only(&object("2", "x"), &old));
+        assert!(!differ_by_times_only(&object("2", "y"), &old));
+        assert!(!differ_by_times_only(&json!({"metadata": {"name": "a"}, "data": "x"}), &old));
     }
-    let mut bare = new.clone();
-    match object::at(old, &MANAGED) {
-        Some(managed) => object::set(&mut bare, &MANAGED, managed.clone()),
-        None => drop(object::remove(&mut bare, &MANAGED)),
-    }
-    bare == *old
 }
