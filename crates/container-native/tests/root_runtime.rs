@@ -172,14 +172,29 @@ async fn root_kill_9_at_any_time() {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        // Somewhere in the middle of making a pod, each time elsewhere.
-        tokio::time::sleep(Duration::from_millis(150 + 37 * round)).await;
-        daemon.kill().unwrap();
         let out = std::io::BufReader::new(daemon.stdout.take().unwrap());
-        let lines = out.lines().map_while(Result::ok);
-        acknowledged.extend(
-            lines.filter_map(|line| Some(line.split_once("acknowledged ")?.1.trim().to_owned())),
-        );
+        let (say, mut heard) = tokio::sync::mpsc::channel(1024);
+        let reader = std::thread::spawn(move || {
+            let lines = out.lines().map_while(Result::ok);
+            lines.for_each(|line| drop(say.blocking_send(line)));
+        });
+        let mut note = |line: String| match line.split_once("acknowledged ") {
+            Some((_, id)) => {
+                acknowledged.push(id.trim().to_owned());
+                true
+            }
+            None => false,
+        };
+        // At first wherever it is, later in the middle of its second pod; each time elsewhere.
+        if round > 2 {
+            while !note(heard.recv().await.expect("it makes a pod")) {}
+        }
+        tokio::time::sleep(Duration::from_millis(50 + 37 * round)).await;
+        daemon.kill().unwrap();
+        reader.join().unwrap();
+        while let Ok(line) = heard.try_recv() {
+            note(line);
+        }
         daemon.wait().unwrap();
     }
     node.reopen().await;
@@ -250,6 +265,8 @@ async fn root_three_hundred_rounds_are_clean() {
         starts[starts.len() / 2],
         starts[starts.len() - 1]
     );
+    let cpu = node.cpu_of_children(&pod.0) / 150;
+    println!("CPU of one create and one exec together: {cpu:?}");
     println!("shim: {}", node.shim_memory(&pod.0));
     node.close().await;
 }

@@ -52,7 +52,12 @@ impl ShimConnection {
     pub(super) async fn receive(&mut self) -> io::Result<Option<Message>> {
         loop {
             if let Some(frame) = take_frame(&mut self.buffer)? {
-                return Ok(Some(serde_json::from_slice(&frame)?));
+                // A newer shim may say things that this Ferry does not know.
+                match serde_json::from_slice(&frame) {
+                    Ok(message) => return Ok(Some(message)),
+                    Err(error) => tracing::debug!(%error, "a shim's message was skipped"),
+                }
+                continue;
             }
             let socket = &self.stream;
             let mut chunk = vec![0; 16 * 1024];

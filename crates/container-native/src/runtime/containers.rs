@@ -20,6 +20,9 @@ use crate::shim::Layers;
 use crate::shim::protocol::{Message, Request, Start};
 use crate::spec::{self, Parts};
 
+/// How long a container may take to start.
+const START: Duration = Duration::from_secs(120);
+
 /// How long a container may take to end after SIGKILL.
 const KILL: Duration = Duration::from_secs(10);
 
@@ -201,8 +204,10 @@ impl NativeRuntime {
             log_path: record.log_path.clone(),
             cgroup_procs: procs.map(|path| path.display().to_string()).unwrap_or_default(),
         };
-        let asked = client::ask(&self.sandbox_dir(&record.sandbox), &Request::Start(start)).await;
-        match asked {
+        let dir = self.sandbox_dir(&record.sandbox);
+        let asked = tokio::time::timeout(START, client::ask(&dir, &Request::Start(start))).await;
+        let late = |_| Err(Error::DeadlineExceeded(format!("no answer in {START:?}")));
+        match asked.unwrap_or_else(late) {
             Ok(Message::Started { pid, user }) => {
                 let now = self.now();
                 self.change_container(id, |record| {

@@ -77,20 +77,7 @@ impl NativeRuntime {
     /// Brings what is known of a sandbox's containers to what its shim says.
     pub(super) fn take_over(&self, sandbox: &str, containers: &[Known]) {
         for known in containers {
-            let record = self.change_container(&known.id, |record| {
-                if record.state == ContainerState::Created {
-                    // It was started, but the word of it did not reach us.
-                    record.state = ContainerState::Running;
-                    record.started_at = known.started_at;
-                }
-                if record.state == ContainerState::Running {
-                    record.pid = known.pid;
-                    record.user = record.user.take().or_else(|| known.user.clone());
-                }
-            });
-            if let (Some(_), Some(exit)) = (record, known.exit) {
-                self.container_ended(&known.id, exit.code, exit.at);
-            }
+            self.take_one(known);
         }
         // What we think runs and the shim does not know was lost with a start that failed.
         let unknown: Vec<String> = {
@@ -105,6 +92,24 @@ impl NativeRuntime {
         for id in unknown {
             self.container_ended(&id, 137, self.now());
             self.announce(ContainerEventType::ContainerStoppedEvent, &id, sandbox);
+        }
+    }
+
+    /// Brings what is known of one container to what its shim says.
+    pub(super) fn take_one(&self, known: &Known) {
+        let record = self.change_container(&known.id, |record| {
+            if record.state == ContainerState::Created {
+                // It was started, but the word of it did not reach us.
+                record.state = ContainerState::Running;
+                record.started_at = known.started_at;
+            }
+            if record.state == ContainerState::Running {
+                record.pid = known.pid;
+                record.user = record.user.take().or_else(|| known.user.clone());
+            }
+        });
+        if let (Some(_), Some(exit)) = (record, known.exit) {
+            self.container_ended(&known.id, exit.code, exit.at);
         }
     }
 }

@@ -181,6 +181,12 @@ impl NativeRuntime {
                         });
                         drop(work.await);
                     }
+                    Ok(Some(Message::Running(known))) => {
+                        // A start that was asked for by this Ferry is told by its own answer.
+                        if !runtime.state.lock().starting.contains(&known.id) {
+                            runtime.take_one(&known);
+                        }
+                    }
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => return runtime.shim_gone(&id, shim).await,
                 }

@@ -161,8 +161,18 @@ impl Server {
         if let Some(exit) = self.early.remove(&pid) {
             container.ended(exit);
         }
+        let known = container.known();
         let key = self.key();
         self.containers.insert(key, container);
+        let watchers: Vec<u64> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| matches!(connection.role, Role::Watcher))
+            .map(|(&key, _)| key)
+            .collect();
+        for watcher in watchers {
+            self.send(watcher, &Message::Running(known.clone()), None);
+        }
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.role = Role::Idle;
         }

@@ -127,6 +127,8 @@ pub(crate) enum Message {
         /// The user that the container was resolved to.
         user: Option<User>,
     },
+    /// To watchers: a container runs. It may have been asked for by a Ferry that is gone.
+    Running(Known),
     /// A container's first process, or a command, has ended.
     Exited {
         /// The container.

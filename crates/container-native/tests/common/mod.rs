@@ -197,6 +197,16 @@ impl Node {
         text[start..].split(',').next().unwrap().parse().unwrap()
     }
 
+    /// CPU that the shim's children have used: helpers, and the programs that they became.
+    pub(crate) fn cpu_of_children(&self, sandbox: &str) -> Duration {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.shim_pid(sandbox))).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        // `cutime` and `cstime`, in hundredths of a second.
+        let ticks: u64 = fields[13..15].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     pub(crate) fn shim_memory(&self, sandbox: &str) -> String {
         let path = format!("/proc/{}/smaps_rollup", self.shim_pid(sandbox));
         let text = std::fs::read_to_string(path).unwrap();
