@@ -3,12 +3,15 @@
 //! Each decides purely (`plan`) and acts thinly (`reconcile`); each reads the caches of the
 //! process and writes through a client of its own. To add one: its file, its line in [`all`].
 
+mod certificates;
 mod cluster;
 mod common;
 mod deps;
 mod network;
 mod node;
 mod options;
+mod policy;
+mod storage;
 mod workloads;
 
 use std::sync::Arc;
@@ -39,13 +42,23 @@ pub fn all() -> Vec<Registration> {
         one("daemonset-controller", workloads::daemonset::make),
         one("statefulset-controller", workloads::statefulset::make),
         one("job-controller", workloads::job::make),
+        one("cronjob-controller", workloads::cronjob::make),
+        one("ttl-after-finished-controller", workloads::ttl::make),
         one("endpointslice-controller", network::endpointslice::make),
         one("endpoints-controller", network::endpoints::make),
         one("endpointslice-mirroring-controller", network::mirroring::make),
-        // Listens to the collector's watches, so it stands before it.
+        one("disruption-controller", policy::disruption::make),
+        one("resourcequota-controller", policy::quota::make),
+        one("clusterrole-aggregation-controller", policy::aggregation::make),
+        one("persistentvolumeclaim-protection-controller", storage::protection::make_claims),
+        one("persistentvolume-protection-controller", storage::protection::make_volumes),
+        one("certificatesigningrequest-approving-controller", certificates::approve::make),
+        one("certificatesigningrequest-signing-controller", certificates::sign::make),
+        one("certificatesigningrequest-cleaner-controller", certificates::clean::make),
         one("namespace-controller", cluster::namespace::make),
         one("garbage-collector-controller", cluster::garbage::make),
         one("serviceaccount-controller", cluster::serviceaccount::make),
+        one("serviceaccount-token-controller", cluster::token::make),
         one("root-ca-certificate-publisher-controller", cluster::root_ca::make),
         one("node-lifecycle-controller", node::lifecycle::make),
         one("taint-eviction-controller", node::taint_eviction::make),

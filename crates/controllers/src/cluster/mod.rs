@@ -5,3 +5,4 @@ pub(crate) mod garbage;
 pub(crate) mod namespace;
 pub(crate) mod root_ca;
 pub(crate) mod serviceaccount;
+pub(crate) mod token;

@@ -76,6 +76,20 @@ impl Inventory {
         }));
     }
 
+    /// How many objects of a resource (`configmaps`, `deployments.apps`) a namespace has; `None`
+    /// when no such resource is watched.
+    pub(crate) fn count(&self, resource: &str, namespace: &str) -> Option<usize> {
+        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let found = self
+            .watched
+            .lock()
+            .keys()
+            .find(|one| *one.plural == *plural && &*one.group == group)
+            .cloned()?;
+        let cache = self.caches.metadata(found);
+        cache.has_synced().then(|| cache.list(namespace).len())
+    }
+
     /// The resource of the kind that a reference names, in the version that the server prefers.
     pub(crate) fn locate(&self, reference: &OwnerReference) -> Option<ResourceType> {
         let (group, _) = split_api_version(&reference.api_version);

@@ -1,0 +1,131 @@
+//! Approves the requests of kubelets for their own client certificates, when the requester may
+//! have them.
+//!
+//! (Kubernetes `pkg/controller/certificates/approver`)
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::api::certificates::v1::{
+    CertificateSigningRequest, CertificateSigningRequestCondition,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use reconcile::{Action, Cache, Ctx, Error, Failure, Key, Reconciler, Watches, or_gone};
+use serde_json::{Value, json};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer;
+
+use super::has;
+use crate::deps::Deps;
+
+const SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
+const USAGES: [&str; 3] = ["client auth", "digital signature", "key encipherment"];
+
+/// The controller.
+pub(crate) struct Controller {
+    csrs: Cache<CertificateSigningRequest>,
+}
+
+/// Makes the controller.
+pub(crate) fn make(deps: &Deps) -> Arc<dyn Reconciler> {
+    Arc::new(Controller { csrs: deps.caches.of() })
+}
+
+#[async_trait]
+impl Reconciler for Controller {
+    fn name(&self) -> &'static str {
+        "certificatesigningrequest-approving-controller"
+    }
+
+    fn watches(&self, watches: &mut Watches) {
+        watches.own(&self.csrs);
+    }
+
+    async fn reconcile(&self, ctx: &Ctx, key: &Key) -> Result<Action, Error> {
+        let Some(csr) = self.csrs.get_key(key) else { return Ok(Action::Await) };
+        if csr.spec.signer_name != SIGNER || has(&csr, "Approved") || has(&csr, "Denied") {
+            return Ok(Action::Await);
+        }
+        let Some(node) = node_of(&csr) else { return Ok(Action::Await) };
+        let own = csr.spec.username.as_deref() == Some(&node);
+        let ways = [
+            (
+                own,
+                "selfnodeclient",
+                "Auto approving self kubelet client certificate after SubjectAccessReview.",
+            ),
+            (
+                true,
+                "nodeclient",
+                "Auto approving kubelet client certificate after SubjectAccessReview.",
+            ),
+        ];
+        for (applies, subresource, message) in ways {
+            if applies && may(ctx, &csr, subresource).await? {
+                approve(ctx, &csr, message).await?;
+                break;
+            }
+        }
+        Ok(Action::Await)
+    }
+}
+
+/// The node that a request asks a client certificate for, when it asks for nothing else.
+fn node_of(csr: &CertificateSigningRequest) -> Option<String> {
+    let usages = &csr.spec.usages;
+    let allowed = usages.iter().flatten().all(|usage| USAGES.contains(&usage.as_str()));
+    let client = usages.iter().flatten().any(|usage| usage == "client auth");
+    if !allowed || !client {
+        return None;
+    }
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&csr.spec.request.0).ok()?;
+    let (_, request) = X509CertificationRequest::from_der(&pem.contents).ok()?;
+    let subject = &request.certification_request_info.subject;
+    let organizations: Vec<_> =
+        subject.iter_organization().filter_map(|one| one.as_str().ok()).collect();
+    let common = subject.iter_common_name().find_map(|one| one.as_str().ok())?;
+    let names = request
+        .requested_extensions()
+        .into_iter()
+        .flatten()
+        .any(|extension| matches!(extension, ParsedExtension::SubjectAlternativeName(_)));
+    let is_node = organizations == ["system:nodes"] && common.starts_with("system:node:") && !names;
+    is_node.then(|| common.to_owned())
+}
+
+async fn may(
+    ctx: &Ctx,
+    csr: &CertificateSigningRequest,
+    subresource: &str,
+) -> Result<bool, Failure> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+        "spec": {
+            "user": csr.spec.username, "uid": csr.spec.uid, "groups": csr.spec.groups,
+            "extra": csr.spec.extra,
+            "resourceAttributes": {"group": "certificates.k8s.io", "verb": "create",
+                "resource": "certificatesigningrequests", "subresource": subresource, "version": "*"},
+        },
+    });
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let answer = ctx.writer.raw("POST", path, review.to_string().into_bytes()).await?;
+    let answer: Value = serde_json::from_slice(&answer)
+        .map_err(|error| Failure::decode("read an access review".to_owned(), &error))?;
+    Ok(answer.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())
+}
+
+async fn approve(ctx: &Ctx, csr: &CertificateSigningRequest, message: &str) -> Result<(), Failure> {
+    let mut approved = csr.clone();
+    let status = approved.status.get_or_insert_default();
+    status.conditions.get_or_insert_default().push(CertificateSigningRequestCondition {
+        type_: "Approved".to_owned(),
+        status: "True".to_owned(),
+        reason: Some("AutoApproved".to_owned()),
+        message: Some(message.to_owned()),
+        last_update_time: Some(Time(ctx.clock.now())),
+        last_transition_time: None,
+    });
+    or_gone(ctx.writer.replace(&approved, "approval").await)?;
+    Ok(())
+}

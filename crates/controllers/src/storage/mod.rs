@@ -1,0 +1,3 @@
+//! What protects storage that is in use.
+
+pub(crate) mod protection;
