@@ -4,6 +4,7 @@ mod api_resources;
 mod apply;
 mod create;
 mod delete;
+mod describe;
 mod get;
 mod logs;
 mod rollout;
@@ -17,6 +18,7 @@ use crate::verb::Verb;
 pub fn all() -> Vec<Box<dyn Verb>> {
     vec![
         Box::new(get::Get),
+        Box::new(describe::Describe),
         Box::new(apply::Apply),
         Box::new(create::Create),
         Box::new(delete::Delete),
