@@ -65,15 +65,17 @@ pub(crate) fn processes() -> (i64, i64) {
     (max - running, max)
 }
 
-/// Free and all bytes, free and all inodes of a path's file system.
+/// Free and all bytes, free and all inodes of a path's file system. What is reserved for others is
+/// neither free nor there: a large reserve is no pressure.
 pub(crate) fn disk(path: &Path) -> Option<[u64; 4]> {
     let mut path = path;
     loop {
         if let Ok(stat) = nix::sys::statvfs::statvfs(path) {
             let unit = stat.fragment_size();
+            let used = stat.blocks().saturating_sub(stat.blocks_free());
             return Some([
                 stat.blocks_available() * unit,
-                stat.blocks() * unit,
+                (used + stat.blocks_available()) * unit,
                 stat.files_available(),
                 stat.files(),
             ]);

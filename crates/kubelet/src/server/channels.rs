@@ -4,7 +4,7 @@
 //! `channel.k8s.io` says nothing but what is wrong; `base64.` forms carry text.
 
 use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use container_runtime::{ProcessStreams, TerminalSize};
@@ -82,6 +82,11 @@ impl Form {
     }
 }
 
+/// The last message: clients take an end without a code for a broken connection.
+pub(crate) fn end() -> Message {
+    Message::Close(Some(CloseFrame { code: close_code::NORMAL, reason: "".into() }))
+}
+
 /// The end of a process as a Status.
 pub(crate) fn exit_status(result: &Result<i32, container_runtime::Error>) -> Value {
     match result {
@@ -114,7 +119,7 @@ pub(crate) async fn carry(socket: WebSocket, form: Form, mut streams: ProcessStr
                 return;
             }
         }
-        let _gone = sink.send(Message::Close(None)).await;
+        let _gone = sink.send(end()).await;
     };
     let mut outputs = Vec::new();
     for (channel, stream) in [(STDOUT, streams.stdout.take()), (STDERR, streams.stderr.take())] {

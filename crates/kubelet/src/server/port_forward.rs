@@ -13,7 +13,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, WriteHalf, split};
 use tokio::sync::mpsc;
 
-use super::channels::Form;
+use super::channels::{self, Form};
 use super::spdy::{Session, Stream};
 use super::{Served, parts, plain, upgrade};
 use crate::config::labels;
@@ -197,7 +197,7 @@ async fn carry(
                 return;
             }
         }
-        let _gone = sink.send(Message::Close(None)).await;
+        let _gone = sink.send(channels::end()).await;
     };
     let reading = async move {
         while let Some(Ok(message)) = source.next().await {

@@ -9,8 +9,8 @@ use futures::{SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::plain;
 use super::spdy::Session;
+use super::{channels, plain};
 
 const PROTOCOL_VERSION: &str = "x-stream-protocol-version";
 const SPDY: &str = "SPDY/3.1";
@@ -111,7 +111,7 @@ pub(crate) fn tunnel(socket: WebSocket) -> DuplexStream {
                     return;
                 }
             }
-            let _gone = sink.send(Message::Close(None)).await;
+            let _gone = sink.send(channels::end()).await;
         };
         tokio::select! {
             () = incoming => {}
