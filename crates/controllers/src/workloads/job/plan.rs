@@ -355,8 +355,7 @@ impl<'a> Work<'a> {
         if active > wanted {
             let mut active = self.active.clone();
             pods::sort_for_deletion(&mut active, &self.active, self.snapshot.now);
-            let excess = usize::try_from(active.len()).unwrap_or_default()
-                - usize::try_from(wanted).unwrap_or_default();
+            let excess = active.len() - usize::try_from(wanted).unwrap_or_default();
             plan.delete.extend(active.into_iter().take(excess));
             return;
         }
