@@ -4,14 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::status::{ApiError, ApiResult};
-use apiserver::authn::{Authenticator, Credentials};
-use apiserver::authz::Authorizer;
-use apiserver::resource::{HttpRequest, HttpResponse};
-use async_trait::async_trait;
-use auth::rbac::Policy;
-use auth::token::{TokenAuthority, generate_key};
-use auth::{Attributes, Decision, UserInfo};
 use base::drain::Drain;
 use base::rng::SharedRng;
 use container_runtime::memory::MemoryRuntime;
@@ -20,95 +12,57 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kubelet::{Kubelet, KubeletOptions, NoGate, Parts};
-use reconcile::Caches;
-use resources::{Deps, NodeTransport, PolicySource, Target};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-struct Nowhere;
+use crate::cluster::{self, Cluster};
 
-#[async_trait]
-impl NodeTransport for Nowhere {
-    async fn send(&self, _target: &Target, _request: HttpRequest) -> ApiResult<HttpResponse> {
-        Err(ApiError::unavailable("there is no way to nodes in this test"))
-    }
-}
-
-#[async_trait]
-impl Authenticator for Nowhere {
-    async fn authenticate(&self, _credentials: &Credentials<'_>) -> ApiResult<Option<UserInfo>> {
-        Ok(None)
-    }
-}
-
-#[async_trait]
-impl Authorizer for Nowhere {
-    async fn authorize(&self, _attributes: &Attributes) -> Decision {
-        Decision::Allow(String::new())
-    }
-}
-
-impl PolicySource for Nowhere {
-    fn policy(&self) -> Arc<Policy> {
-        Arc::new(Policy::default())
-    }
-}
-
-fn deps() -> Deps {
-    let key = generate_key().unwrap();
-    let tokens = TokenAuthority::new("https://kubernetes.default.svc", &["api"], &key, &[]);
-    Deps {
-        clock: base::clock::system(),
-        rng: SharedRng::seeded(1),
-        service_networks: vec!["10.96.0.0/12".parse().unwrap()],
-        node_ports: 30000..=32767,
-        nodes: Arc::new(Nowhere),
-        tokens: Arc::new(tokens.unwrap()),
-        authenticator: Arc::new(Nowhere),
-        authorizer: Arc::new(Nowhere),
-        policy: Arc::new(Nowhere),
-    }
-}
-
-struct Cluster {
+/// A cluster whose node is a real kubelet over an in-memory runtime.
+struct Bench {
+    cluster: Cluster,
     client: kube::Client,
     runtime: Arc<MemoryRuntime>,
     drain: Drain,
     dir: tempfile::TempDir,
 }
 
-impl Cluster {
+impl Bench {
     async fn start() -> Self {
-        let server = testkit::api_server(resources::all(&deps()));
-        let client = server.client();
-        let cluster = Self {
+        let cluster = cluster::without_node().await;
+        for name in ["kube-node-lease", "kube-system"] {
+            cluster.namespace(name).await;
+        }
+        let bench = Self {
+            client: cluster.writer.client().clone(),
+            cluster,
             runtime: Arc::new(MemoryRuntime::new(base::clock::system())),
             drain: Drain::new(),
             dir: tempfile::tempdir().unwrap(),
-            client,
         };
-        for name in ["default", "kube-node-lease", "kube-system"] {
-            let namespaces: Api<k8s_openapi::api::core::v1::Namespace> =
-                Api::all(cluster.client.clone());
-            let object = read(json!({"metadata": {"name": name}}));
-            let _there = namespaces.create(&PostParams::default(), &object).await;
-        }
-        cluster.kubelet(cluster.drain.clone());
-        cluster
+        bench.kubelet(bench.drain.clone());
+        bench
     }
 
-    fn kubelet(&self, drain: Drain) {
-        let rng = SharedRng::seeded(2);
-        let options = KubeletOptions {
+    fn options(&self) -> KubeletOptions {
+        KubeletOptions {
             node_name: "n1".to_owned(),
             node_ips: vec![IpAddr::from([192, 0, 2, 1])],
             data_dir: self.dir.path().join("agent"),
             log_dir: self.dir.path().join("logs"),
+            may_mount: false,
             ..KubeletOptions::default()
-        };
+        }
+    }
+
+    fn kubelet(&self, drain: Drain) {
+        self.kubelet_with(self.options(), drain);
+    }
+
+    fn kubelet_with(&self, options: KubeletOptions, drain: Drain) {
+        let rng = SharedRng::seeded(2);
         let parts = Parts {
             client: self.client.clone(),
-            caches: Caches::new(self.client.clone(), rng.clone(), drain.clone()),
+            caches: self.cluster.caches.clone(),
             runtime: self.runtime.clone(),
             images: self.runtime.clone(),
             gate: Arc::new(NoGate),
@@ -168,8 +122,8 @@ fn one_container() -> Value {
 
 #[tokio::test]
 async fn a_node_registers_renews_its_lease_and_gets_ready() {
-    let cluster = Cluster::start().await;
-    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let bench = Bench::start().await;
+    let nodes: Api<Node> = Api::all(bench.client.clone());
     let node = until("ready", async || {
         let node = nodes.get_opt("n1").await.unwrap()?;
         let conditions = node.status.as_ref()?.conditions.as_ref()?;
@@ -180,27 +134,27 @@ async fn a_node_registers_renews_its_lease_and_gets_ready() {
     let status = node.status.unwrap();
     assert!(status.allocatable.unwrap().contains_key("memory"));
     assert!(status.addresses.unwrap().iter().any(|one| one.address == "192.0.2.1"));
-    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), "kube-node-lease");
+    let leases: Api<Lease> = Api::namespaced(bench.client.clone(), "kube-node-lease");
     let lease = until("a lease", async || leases.get_opt("n1").await.unwrap()).await;
     assert_eq!(lease.spec.unwrap().holder_identity.as_deref(), Some("n1"));
-    cluster.drain.cancel();
+    bench.drain.cancel();
 }
 
 #[tokio::test]
 async fn a_pod_runs_restarts_and_goes() {
-    let cluster = Cluster::start().await;
-    cluster.create("web", one_container()).await;
-    let pod = cluster.pod_until("web", "ready", |pod| has_condition(pod, "Ready")).await;
+    let bench = Bench::start().await;
+    bench.create("web", one_container()).await;
+    let pod = bench.pod_until("web", "ready", |pod| has_condition(pod, "Ready")).await;
     let status = pod.status.unwrap();
     assert_eq!(status.phase.as_deref(), Some("Running"));
     assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
     assert!(status.pod_ip.is_some() && status.start_time.is_some());
-    let containers = cluster.runtime.list_containers(&ContainerFilter::default()).await.unwrap();
-    cluster.runtime.exit_container(&containers[0].id, 137);
-    cluster
+    let containers = bench.runtime.list_containers(&ContainerFilter::default()).await.unwrap();
+    bench.runtime.exit_container(&containers[0].id, 137);
+    bench
         .pod_until("web", "restarted", |pod| restarts(pod) == 1 && has_condition(pod, "Ready"))
         .await;
-    let events: Api<Event> = Api::namespaced(cluster.client.clone(), "default");
+    let events: Api<Event> = Api::namespaced(bench.client.clone(), "default");
     until("told", async || {
         let all = events.list(&ListParams::default()).await.unwrap();
         let reasons: Vec<_> = all.items.into_iter().filter_map(|event| event.reason).collect();
@@ -210,51 +164,105 @@ async fn a_pod_runs_restarts_and_goes() {
             .then_some(())
     })
     .await;
-    cluster.pods().delete("web", &DeleteParams::default()).await.unwrap();
-    until("gone", async || cluster.pods().get_opt("web").await.unwrap().is_none().then_some(()))
+    bench.pods().delete("web", &DeleteParams::default()).await.unwrap();
+    until("gone", async || bench.pods().get_opt("web").await.unwrap().is_none().then_some(()))
         .await;
-    assert!(cluster.runtime.list_containers(&ContainerFilter::default()).await.unwrap().is_empty());
-    cluster.drain.cancel();
+    assert!(bench.runtime.list_containers(&ContainerFilter::default()).await.unwrap().is_empty());
+    bench.drain.cancel();
 }
 
 #[tokio::test]
 async fn conditions_of_others_stay_and_generations_are_observed() {
-    let cluster = Cluster::start().await;
+    let bench = Bench::start().await;
     let mut spec = one_container();
     spec["readinessGates"] = json!([{"conditionType": "x.y/gate"}]);
-    cluster.create("gated", spec).await;
+    bench.create("gated", spec).await;
     let ready = |name: &'static str| move |pod: &Pod| has_condition(pod, name);
-    cluster.pod_until("gated", "containers ready", ready("ContainersReady")).await;
+    bench.pod_until("gated", "containers ready", ready("ContainersReady")).await;
     let patch = json!({"status": {"conditions": [{"type": "x.y/gate", "status": "True"}]}});
     let params = PatchParams::default();
-    cluster.pods().patch_status("gated", &params, &Patch::Strategic(patch)).await.unwrap();
-    let pod = cluster.pod_until("gated", "ready", ready("Ready")).await;
+    bench.pods().patch_status("gated", &params, &Patch::Strategic(patch)).await.unwrap();
+    let pod = bench.pod_until("gated", "ready", ready("Ready")).await;
     assert!(has_condition(&pod, "x.y/gate"));
     let patch = json!({"spec": {"activeDeadlineSeconds": 1000}});
-    cluster.pods().patch("gated", &params, &Patch::Strategic(patch)).await.unwrap();
-    cluster
+    bench.pods().patch("gated", &params, &Patch::Strategic(patch)).await.unwrap();
+    bench
         .pod_until("gated", "observed", |pod| {
             let observed = pod.status.as_ref().and_then(|status| status.observed_generation);
             pod.metadata.generation == Some(2) && observed == Some(2)
         })
         .await;
-    cluster.drain.cancel();
+    bench.drain.cancel();
 }
 
 #[tokio::test]
 async fn a_new_kubelet_takes_over() {
-    let cluster = Cluster::start().await;
-    cluster.create("web", one_container()).await;
-    cluster.pod_until("web", "ready", |pod| has_condition(pod, "Ready")).await;
-    let before = cluster.runtime.list_containers(&ContainerFilter::default()).await.unwrap();
-    cluster.drain.cancel();
-    cluster.create("late", one_container()).await;
+    let bench = Bench::start().await;
+    bench.create("web", one_container()).await;
+    bench.pod_until("web", "ready", |pod| has_condition(pod, "Ready")).await;
+    let before = bench.runtime.list_containers(&ContainerFilter::default()).await.unwrap();
+    bench.drain.cancel();
+    bench.create("late", one_container()).await;
     let drain = Drain::new();
-    cluster.kubelet(drain.clone());
-    cluster.pod_until("late", "ready", |pod| has_condition(pod, "Ready")).await;
-    let pod = cluster.pods().get("web").await.unwrap();
+    bench.kubelet(drain.clone());
+    bench.pod_until("late", "ready", |pod| has_condition(pod, "Ready")).await;
+    let pod = bench.pods().get("web").await.unwrap();
     assert_eq!(restarts(&pod), 0);
-    let after = cluster.runtime.container_status(&before[0].id).await.unwrap();
+    let after = bench.runtime.container_status(&before[0].id).await.unwrap();
     assert_eq!(after.state, container_runtime::ContainerState::Running);
     drain.cancel();
+}
+
+#[tokio::test]
+async fn static_pods_and_parts_of_the_process_are_shown() {
+    let bench = Bench::start().await;
+    let folder = bench.dir.path().join("manifests");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(
+        folder.join("web.yaml"),
+        "metadata: {name: web}\nspec:\n  containers: [{name: a, image: i}]\n",
+    )
+    .unwrap();
+    let drain = Drain::new();
+    bench.drain.cancel();
+    let mut options = bench.options();
+    options.static_pod_dir = Some(folder.clone());
+    options.parts = vec![Arc::new(Scheduler)];
+    bench.kubelet_with(options, drain.clone());
+    let pod = bench.pod_until("web-n1", "ready", |pod| has_condition(pod, "Ready")).await;
+    assert!(pod.metadata.annotations.unwrap().contains_key("kubernetes.io/config.mirror"));
+    let system: Api<Pod> = Api::namespaced(bench.client.clone(), "kube-system");
+    until("shown", async || {
+        let pod = system.get_opt("kube-scheduler-n1").await.unwrap()?;
+        has_condition(&pod, "Ready").then_some(())
+    })
+    .await;
+    // What is shown comes back; what is in no manifest any more goes.
+    system.delete("kube-scheduler-n1", &DeleteParams::default().grace_period(0)).await.unwrap();
+    until("shown again", async || system.get_opt("kube-scheduler-n1").await.unwrap()).await;
+    std::fs::remove_file(folder.join("web.yaml")).unwrap();
+    until("gone", async || bench.pods().get_opt("web-n1").await.unwrap().is_none().then_some(()))
+        .await;
+    drain.cancel();
+}
+
+#[derive(Debug)]
+struct Scheduler;
+
+impl kubelet::InProcessPart for Scheduler {
+    fn name(&self) -> &str {
+        "kube-scheduler"
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn changed(&self) -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn logs(&self, _follow: bool) -> futures::stream::BoxStream<'static, kubelet::PartLog> {
+        Box::pin(futures::stream::empty())
+    }
 }
