@@ -3,8 +3,9 @@
 #   packages.sh build    to build the binary
 #   packages.sh test     to run every test
 set -euo pipefail
-build=(gcc pkg-config busybox-static)
-test=("${build[@]}" etcd-server etcd-client nftables iproute2 curl busybox-static)
+# etcd-client's build runs protoc.
+build=(gcc pkg-config protobuf-compiler busybox-static)
+test=("${build[@]}" etcd-server etcd-client nftables iproute2 procps curl)
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   test) wanted=("${test[@]}") ;;

@@ -24,7 +24,7 @@ pub struct Deps {
     pub rng: SharedRng,
 }
 
-/// All plugins that upstream enables by default, in upstream's order: the namespace first, since
+/// The plugins, in upstream's order: the namespace first, since
 /// nothing else matters in one that is going; what fills in fields before what checks them.
 #[must_use]
 pub fn all(deps: &Deps) -> Vec<Arc<dyn AdmissionPlugin>> {

@@ -22,7 +22,9 @@ impl AdmissionPlugin for NamespaceLifecycle {
         is_namespace(request) || !request.namespace.is_empty()
     }
 
-    async fn validate(
+    /// Refuses before any other plugin looks: what they say of an object in a namespace that is not
+    /// there would only mislead.
+    async fn admit(
         &self,
         api: &dyn ObjectApi,
         request: &mut AdmissionRequest<'_>,
@@ -80,7 +82,7 @@ mod tests {
         ]);
         let mut request = Request::new(operation, "", "pods", "Pod", json!({}));
         request.namespace = namespace.to_owned();
-        let got = request.validate(&NamespaceLifecycle, &api).await;
+        let got = request.admit(&NamespaceLifecycle, &api).await;
         assert_eq!(got.err().map(|error| error.code()), expected, "{operation:?} in {namespace}");
     }
 
@@ -99,7 +101,7 @@ mod tests {
             let mut request =
                 Request::new(Operation::Delete, "", "namespaces", "Namespace", json!(null));
             request.name = name.to_owned();
-            let got = request.validate(&NamespaceLifecycle, &Objects::default()).await;
+            let got = request.admit(&NamespaceLifecycle, &Objects::default()).await;
             assert_eq!(got.err().map(|error| error.code()), code);
         }
     }

@@ -3,6 +3,7 @@
 //! Documents are made when somebody asks and not kept; the registry's snapshot remembers their
 //! tags, so a client that has one is told so without making it again.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use api::openapi::{Catalogue, CustomKind, v2_protobuf};
@@ -27,6 +28,12 @@ pub trait OpenApiSource: Send + Sync {
 
     /// The OpenAPI v3 document of a path, as JSON.
     fn v3(&self, resources: &[Arc<dyn Resource>], path: &str) -> Option<Bytes>;
+
+    /// A tag that changes when the document of a path does, if one can be told without making the
+    /// document: the index asks for all of them at once.
+    fn v3_tag(&self, _resources: &[Arc<dyn Resource>], _path: &str) -> Option<String> {
+        None
+    }
 }
 
 /// The documents of the built-in kinds, from the tables, and of custom kinds, from their schemas.
@@ -83,5 +90,21 @@ impl OpenApiSource for StandardOpenApi {
 
     fn v3(&self, resources: &[Arc<dyn Resource>], path: &str) -> Option<Bytes> {
         self.with(resources, |catalogue| catalogue.v3(path).as_ref().map(to_bytes))
+    }
+
+    /// The documents of built-in kinds follow from the version and from what is served. Custom
+    /// kinds come and go with their schemas, so theirs are told by what they say.
+    fn v3_tag(&self, resources: &[Arc<dyn Resource>], path: &str) -> Option<String> {
+        if resources.iter().any(|own| own.is_custom() && path.contains(&*own.info().group)) {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        (&self.git_version, path).hash(&mut hasher);
+        for resource in resources.iter().filter(|own| !own.is_custom()) {
+            let info = resource.info();
+            info.group.hash(&mut hasher);
+            info.versions.iter().for_each(|version| version.name.hash(&mut hasher));
+        }
+        Some(format!("{:016X}", hasher.finish()))
     }
 }

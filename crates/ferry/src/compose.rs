@@ -4,6 +4,7 @@
 //! node. Each part gets a client of its own identity and the shared caches; nothing else connects
 //! them.
 
+mod addons;
 mod control_plane;
 mod network;
 mod node;
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use auth::{UserInfo, groups, users};
 use base::clock::SharedClock;
 use base::drain::Drains;
 use base::readiness::Readiness;
@@ -64,6 +66,8 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
     if process.options.has("node") {
         node::start(&process, &control_plane, &mut drains).await?;
     }
+    let own = UserInfo::named(users::APISERVER, &[groups::MASTERS]);
+    addons::apply(&process, control_plane.client(own, "ferry-addons")).await;
     tracing::info!(address = %control_plane.address, "the API server is ready");
     tokio::select! {
         _ = terminate.recv() => {}

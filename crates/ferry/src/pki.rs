@@ -28,8 +28,6 @@ const LEAF_DAYS: i64 = 365;
 pub(crate) struct Authority {
     /// The certificate in PEM, as clients get it.
     pub(crate) pem: String,
-    /// The private key in PEM, PKCS#8.
-    pub(crate) key_pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -73,7 +71,7 @@ impl Authority {
             .with_context(|| format!("{} holds no private key", key.display()))?;
         let issuer = Issuer::from_ca_cert_pem(&pem, pair)
             .with_context(|| format!("{} holds no certificate", crt.display()))?;
-        Ok(Self { pem, key_pem, issuer })
+        Ok(Self { pem, issuer })
     }
 
     fn create(common_name: &str, now: Timestamp) -> Result<Leaf> {

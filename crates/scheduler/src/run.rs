@@ -155,10 +155,13 @@ impl Scheduler {
         self.wake.notify_one();
     }
 
+    /// Whether a change may help a pod that these plugins refused. Nobody refused a pod that came
+    /// before the first node: any change may help it.
     fn may_help(&self, plugins: &BTreeSet<&'static str>, event: ClusterEvent) -> bool {
-        plugins
-            .iter()
-            .any(|plugin| self.helps.get(plugin).is_none_or(|events| events.contains(&event)))
+        plugins.is_empty()
+            || plugins
+                .iter()
+                .any(|plugin| self.helps.get(plugin).is_none_or(|events| events.contains(&event)))
     }
 
     /// Decides for the pod whose turn it is, and assumes the decision.
@@ -176,9 +179,8 @@ impl Scheduler {
             match &decision {
                 Ok(node) => cluster.assume(&pod, node),
                 Err(refused) => {
-                    let helps = |plugins: &BTreeSet<&'static str>, event| {
-                        plugins.is_empty() || self.may_help(plugins, event)
-                    };
+                    let helps =
+                        |plugins: &BTreeSet<&'static str>, event| self.may_help(plugins, event);
                     let plugins = refused.plugins.clone();
                     queue.unschedulable(&pod.key, plugins, &helps, Instant::now());
                 }
@@ -206,8 +208,9 @@ impl Executor {
                 let executor = self.clone();
                 tokio::spawn(async move {
                     let carried_out = executor.carry_out(&pod, decision);
-                    // A panic here was logged and counted; the next news brings the pod back.
-                    let _ = base::task::contain("scheduler binding", carried_out).await;
+                    if base::task::contain("scheduler binding", carried_out).await.is_err() {
+                        executor.give_back(&pod);
+                    }
                     drop(slot);
                 });
             }
@@ -222,6 +225,14 @@ impl Executor {
                 None => woken.await,
             }
         }
+    }
+
+    /// A pod whose binding ended in a panic is tried again after its back-off.
+    fn give_back(&self, pod: &PodInfo) {
+        let mut state = self.scheduler.state.lock();
+        let forgotten = state.cluster.forget(&pod.key);
+        state.queue.retry(&pod.key, Instant::now());
+        self.scheduler.moved(&mut state, forgotten.then_some(ClusterEvent::PodDeleted));
     }
 
     async fn carry_out(&self, pod: &PodInfo, decision: Result<String, Unschedulable>) {

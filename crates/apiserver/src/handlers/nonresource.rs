@@ -219,7 +219,9 @@ fn openapi_index(call: &Call) -> ApiResult<Response> {
     let mut paths = serde_json::Map::new();
     for path in source.v3_paths(&all) {
         let name = format!("v3 {path}");
-        let Some(tag) = snapshot.documents.tag(&name, || source.v3(&all, &path)) else { continue };
+        let told = source.v3_tag(&all, &path);
+        let made = || snapshot.documents.tag(&name, || source.v3(&all, &path));
+        let Some(tag) = told.or_else(made) else { continue };
         let url = format!("/openapi/v3/{path}?hash={}", tag.trim_matches('"'));
         paths.insert(path, serde_json::json!({ "serverRelativeURL": url }));
     }
@@ -233,12 +235,14 @@ fn openapi_v3(call: &Call, path: &str) -> ApiResult<Response> {
     let Some(source) = &call.core.openapi else { return Err(ApiError::no_such_path()) };
     let snapshot = call.core.registry.snapshot();
     let name = format!("v3 {path}");
-    let make = || source.v3(&resources(&snapshot), path);
+    let all = resources(&snapshot);
+    let make = || source.v3(&all, path);
     let Some(mut answer) = openapi_document(call, &snapshot, &name, "application/json", make)
     else {
         return Ok(response::text(404, "404 page not found\n"));
     };
-    let tag = snapshot.documents.tag(&name, || None).unwrap_or_default();
+    let made = || snapshot.documents.tag(&name, || None).unwrap_or_default();
+    let tag = source.v3_tag(&all, path).unwrap_or_else(made);
     // A URL with the right hash never changes its meaning.
     if call.query.get("hash") == Some(tag.trim_matches('"')) {
         let headers = answer.headers_mut();

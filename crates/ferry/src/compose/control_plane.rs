@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result, bail};
 use apiserver::authn::Authenticator;
 use apiserver::authz::Authorizer;
-use apiserver::{Server, VersionInfo};
+use apiserver::{Server, StandardOpenApi, VersionInfo};
 use auth::token::TokenAuthority;
 use auth::{UserInfo, groups, users};
 use base::drain::Drains;
@@ -25,7 +25,6 @@ use crate::server::access::{
     AuthenticatorChain, AuthorizerChain, ClientCertificates, LateApi, ServiceAccountTokens,
 };
 use crate::server::kubernetes_service::{Keeper, KubernetesService};
-use crate::server::openapi::Documents;
 use crate::server::policy::{LatePolicy, NodeAuthorizer, Rbac, RbacAuthorizer};
 use crate::server::transport::Transport;
 use crate::server::{bootstrap, kubeconfig};
@@ -102,7 +101,7 @@ impl ControlPlane {
             clock: process.clock.clone(),
             rng: process.rng.clone(),
             readiness: process.readiness.clone(),
-            openapi: Some(Arc::new(Documents::new(VersionInfo::default().git_version))),
+            openapi: Some(Arc::new(StandardOpenApi::new(&VersionInfo::default().git_version))),
             version: VersionInfo::default(),
             advertise_address: address.to_string(),
             static_documents: vec![

@@ -103,9 +103,9 @@ impl Reconciler for Keeper {
     }
 
     async fn reconcile(&self, ctx: &Ctx, _: &Key) -> Result<Action, Error> {
-        self.keep::<Service>(ctx, self.wanted.service(), "/spec").await?;
-        self.keep::<Endpoints>(ctx, self.wanted.endpoints(), "/subsets").await?;
-        self.keep::<EndpointSlice>(ctx, self.wanted.slice(), "/endpoints").await?;
+        self.keep::<Service>(ctx, self.wanted.service(), &["spec"]).await?;
+        self.keep::<Endpoints>(ctx, self.wanted.endpoints(), &["subsets"]).await?;
+        self.keep::<EndpointSlice>(ctx, self.wanted.slice(), &["endpoints", "ports"]).await?;
         Ok(Action::Await)
     }
 }
@@ -118,31 +118,29 @@ fn concerns<K: Kind>(event: &Event<K>, queue: &Queue) {
 }
 
 impl Keeper {
-    /// Creates the object, or brings the part at `pointer` back to what it must be.
-    async fn keep<K: Kind>(&self, ctx: &Ctx, wanted: Value, pointer: &str) -> Result<(), Error> {
-        let text = wanted.to_string();
-        let typed = K::decode(text.as_bytes())
-            .map_err(|error| Error::Stuck(format!("the object to keep is malformed: {error}")))?;
+    /// Creates the object, or brings these fields of it back to what they must be.
+    async fn keep<K: Kind>(&self, ctx: &Ctx, wanted: Value, fields: &[&str]) -> Result<(), Error> {
+        let typed = |value: &Value| {
+            K::decode(value.to_string().as_bytes())
+                .map_err(|error| Error::Stuck(format!("the object to keep is malformed: {error}")))
+        };
         let Some(current) = self.caches.of::<K>().get(NAMESPACE, NAME) else {
-            return match ctx.writer.create(&typed).await {
+            return match ctx.writer.create(&typed(&wanted)?).await {
                 Err(failure) if failure.is_already_exists() => Ok(()),
                 created => Ok(created.map(drop)?),
             };
         };
-        let now: Value = serde_json::from_slice(&current.encode()).unwrap_or_default();
-        if contains(now.pointer(pointer), wanted.pointer(pointer)) {
-            return Ok(());
+        let mut now: Value = serde_json::from_slice(&current.encode()).unwrap_or_default();
+        let mut differs = false;
+        for field in fields {
+            if !contains(now.get(field), wanted.get(field)) {
+                now[*field] = wanted[*field].clone();
+                differs = true;
+            }
         }
-        let mut mended = now;
-        if let (Some(slot), Some(value)) = (mended.pointer_mut(pointer), wanted.pointer(pointer)) {
-            *slot = value.clone();
-        } else {
-            let field = pointer.trim_start_matches('/');
-            mended[field] = wanted[field].clone();
+        if differs {
+            ctx.writer.update(&typed(&now)?).await?;
         }
-        let mended = K::decode(mended.to_string().as_bytes())
-            .map_err(|error| Error::Stuck(format!("the object to keep is malformed: {error}")))?;
-        ctx.writer.update(&mended).await?;
         Ok(())
     }
 }

@@ -5,7 +5,6 @@ pub(crate) mod access;
 pub(crate) mod bootstrap;
 pub(crate) mod kubeconfig;
 pub(crate) mod kubernetes_service;
-pub(crate) mod openapi;
 pub(crate) mod policy;
 pub(crate) mod reviews;
 pub(crate) mod transport;

@@ -7,7 +7,7 @@ use api::status::{ApiError, ApiResult};
 use apiserver::resource::{HttpRequest, HttpResponse};
 use async_trait::async_trait;
 use axum::body::Body;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use resources::{NodeTransport, Target};
 use rustls::pki_types::ServerName;
@@ -16,6 +16,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::pki::{Authority, Leaf};
+
+/// Headers that hold for one connection only (RFC 9110, section 7.6.1).
+static HOP_BY_HOP: [HeaderName; 6] = [
+    http::header::CONNECTION,
+    http::header::TRANSFER_ENCODING,
+    http::header::UPGRADE,
+    http::header::TE,
+    http::header::TRAILER,
+    HeaderName::from_static("keep-alive"),
+];
 
 /// Connects anew for each request: they are few (logs, exec, proxy), and some last for hours.
 pub(crate) struct Transport {
@@ -95,6 +105,11 @@ impl NodeTransport for Transport {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let to_target = hyper::upgrade::on(&mut response);
             tokio::spawn(join(from_client, to_target));
+        } else {
+            // These speak of the connection to the target, and HTTP/2 forbids them to clients.
+            for header in &HOP_BY_HOP {
+                response.headers_mut().remove(header);
+            }
         }
         Ok(response.map(Body::new))
     }

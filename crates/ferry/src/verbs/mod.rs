@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod demo;
+mod dns;
 mod image;
 mod server;
 mod status;
@@ -17,6 +18,7 @@ pub(crate) fn all() -> Vec<Box<dyn Verb>> {
         Box::new(check::Check),
         Box::new(image::Image),
         Box::new(bench::Bench),
+        Box::new(dns::Dns),
         Box::new(demo::Demo),
     ]
 }

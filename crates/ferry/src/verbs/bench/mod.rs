@@ -1,5 +1,6 @@
 //! `bench`: measures; each kind of measurement is a subcommand and a file.
 
+mod api;
 mod requests;
 
 use std::process::ExitCode;
@@ -19,11 +20,15 @@ impl Verb for Bench {
             .subcommand_required(true)
             .arg_required_else_help(true)
             .subcommand(requests::command())
+            .subcommand(api::command())
+            .subcommand(api::idle_command())
     }
 
-    async fn run(&self, _: &Ctx, args: &ArgMatches) -> Result<ExitCode> {
+    async fn run(&self, ctx: &Ctx, args: &ArgMatches) -> Result<ExitCode> {
         match args.subcommand() {
             Some(("requests", own)) => requests::run(own).await,
+            Some(("api", own)) => api::run(ctx, own).await,
+            Some(("idle", own)) => api::idle(own).await,
             _ => Ok(ExitCode::from(2)),
         }
     }
