@@ -214,10 +214,9 @@ pub fn resource_quantity(name: &str, field: Field<'_>, errors: &mut ErrorList) {
 pub fn int_or_percent(field: Field<'_>, errors: &mut ErrorList) {
     match field.value() {
         None => {}
-        Some(Value::String(text)) => {
-            if !validate::percent(text).is_empty() {
-                errors.push(field.invalid("must be an integer or percentage (e.g '5%%')"));
-            }
+        Some(Value::String(text)) if validate::percent(text).is_empty() => {}
+        Some(Value::String(_)) => {
+            errors.push(field.invalid("must be an integer or percentage (e.g '5%%')"));
         }
         Some(_) => non_negative(field, errors),
     }

@@ -20,7 +20,7 @@ use crate::table;
 #[must_use]
 pub fn kind() -> Arc<dyn Resource> {
     Kind::of("apiregistration.k8s.io", "apiservices")
-        .named(|name, prefix| validate::path_segment(name, prefix))
+        .named(validate::path_segment)
         .needs_resource_version()
         .rules(ApiService)
 }

@@ -54,6 +54,18 @@ pub(crate) fn default_spec(spec: &mut Value) {
     });
 }
 
+/// A job without labels gets its template's.
+fn default_labels(object: &mut Value) {
+    let labels = at(object, &["spec", "template", "metadata", "labels"]).cloned();
+    let own = at(object, &["metadata", "labels"]).and_then(Value::as_object);
+    if let Some(labels) = labels
+        && own.is_none_or(serde_json::Map::is_empty)
+        && labels.as_object().is_some_and(|map| !map.is_empty())
+    {
+        set(object, &["metadata", "labels"], labels);
+    }
+}
+
 /// The labels that tell a job's pods from all others.
 fn generate_selector(job: &mut Value) {
     let (id, name) = (uid(job).to_owned(), api::object::name(job).to_owned());
@@ -80,20 +92,15 @@ impl Rules for Job {
             object["spec"] = json!({});
         }
         default_spec(&mut object["spec"]);
-        let labels = at(object, &["spec", "template", "metadata", "labels"]).cloned();
-        let own = at(object, &["metadata", "labels"]).and_then(Value::as_object);
-        if let Some(labels) = labels
-            && own.is_none_or(serde_json::Map::is_empty)
-            && labels.as_object().is_some_and(|map| !map.is_empty())
-        {
-            set(object, &["metadata", "labels"], labels);
-        }
+        default_labels(object);
     }
 
     fn prepare_create(&self, _ctx: &WriteContext<'_>, job: &mut Value) {
         if at(job, &["spec", "manualSelector"]) != Some(&Value::Bool(true)) {
             generate_selector(job);
         }
+        // The generated labels count as the template's own.
+        default_labels(job);
     }
 
     fn validate(&self, object: Field<'_>, errors: &mut ErrorList) {

@@ -92,10 +92,10 @@ fn range_problem(part: &str, (low, high, names): (u32, u32, &[&str])) -> Option<
             }
             (start, Some(end)) => (number(start)?, number(end)?),
         };
-        if let Some(step) = step {
-            if number(step)? == 0 {
-                return Err(format!("step of range should be a positive number: {part}"));
-            }
+        if let Some(step) = step
+            && number(step)? == 0
+        {
+            return Err(format!("step of range should be a positive number: {part}"));
         }
         Ok((start, end))
     })();

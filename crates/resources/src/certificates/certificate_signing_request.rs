@@ -22,7 +22,7 @@ use crate::table::{self, NONE};
 #[must_use]
 pub fn kind() -> Arc<dyn Resource> {
     Kind::of("certificates.k8s.io", "certificatesigningrequests")
-        .named(|name, prefix| api::validate::path_segment(name, prefix))
+        .named(api::validate::path_segment)
         .selectable(&["spec.signerName"])
         .rules(Request)
 }

@@ -51,11 +51,8 @@ impl Rules for Node {
         }
         let is_v6 = |cidr: Field<'_>| cidr.str().contains(':');
         let shown = || cidrs.value().cloned().unwrap_or_default();
-        if cidrs.len() > 2 {
-            errors.push(
-                cidrs.invalid_as(shown(), "may specify no more than one CIDR for each IP family"),
-            );
-        } else if cidrs.len() == 2 && is_v6(cidrs.index(0)) == is_v6(cidrs.index(1)) {
+        let one_family = cidrs.len() == 2 && is_v6(cidrs.index(0)) == is_v6(cidrs.index(1));
+        if cidrs.len() > 2 || one_family {
             errors.push(
                 cidrs.invalid_as(shown(), "may specify no more than one CIDR for each IP family"),
             );

@@ -102,10 +102,8 @@ fn keys_of_type(object: Field<'_>, errors: &mut ErrorList) {
         "kubernetes.io/basic-auth" if !data.has("username") && !data.has("password") => {
             need(&["username", "password"], errors);
         }
-        "kubernetes.io/ssh-auth" => {
-            if data.key("ssh-privatekey").is_empty() {
-                errors.push(data.key("ssh-privatekey").required(""));
-            }
+        "kubernetes.io/ssh-auth" if data.key("ssh-privatekey").is_empty() => {
+            errors.push(data.key("ssh-privatekey").required(""));
         }
         "kubernetes.io/tls" => need(&["tls.crt", "tls.key"], errors),
         _ => {}

@@ -256,7 +256,7 @@ fn ips(status: Field<'_>, one: &'static str, many: &'static str, errors: &mut Er
                 let family = usize::from(ip.is_ipv6());
                 if families[family] {
                     let value = list.value().cloned().unwrap_or_default();
-                    let text = format!("may specify no more than one IP for each IP family");
+                    let text = "may specify no more than one IP for each IP family";
                     errors.push(list.invalid_as(value, text));
                 }
                 families[family] = true;
