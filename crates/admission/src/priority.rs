@@ -161,4 +161,20 @@ mod tests {
         assert_eq!(admit(json!({"priorityClassName": "x"})).await.unwrap_err().code(), 403);
         assert_eq!(admit(json!({"priority": 7})).await.unwrap_err().code(), 403);
     }
+
+    #[tokio::test]
+    async fn one_class_at_most_is_the_default_of_all_pods() {
+        let class = |name: &str| {
+            json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+                "metadata": {"name": name}, "value": 1, "globalDefault": true})
+        };
+        let api = Objects::of([class("first")]);
+        for (name, code) in [("second", Some(403)), ("first", None)] {
+            let (group, kind) = ("scheduling.k8s.io", "PriorityClass");
+            let request =
+                Request::new(Operation::Create, group, "priorityclasses", kind, class(name));
+            let got = request.validate(&Priority, &api).await;
+            assert_eq!(got.err().map(|error| error.code()), code, "{name}");
+        }
+    }
 }

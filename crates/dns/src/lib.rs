@@ -15,6 +15,7 @@
 
 mod admin;
 mod forward;
+mod lookup;
 mod manifests;
 mod metrics;
 mod server;
@@ -22,5 +23,6 @@ mod view;
 pub mod zone;
 
 pub use forward::Upstream;
+pub use lookup::{LookupError, lookup};
 pub use manifests::manifests;
 pub use server::{DnsError, DnsOptions, run};

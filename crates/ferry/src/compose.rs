@@ -43,9 +43,7 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("TLS is set up already"))?;
-    if let Runtime::Remote(socket) = &options.container_runtime {
-        bail!("--container-runtime {socket}: only the embedded runtime is there as yet");
-    }
+    refuse_what_is_not_there(&options)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let node_ip = match options.node_ip {
@@ -76,6 +74,23 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
     tracing::info!("stopping; pods go on");
     for late in drains.drain(DRAIN_LIMIT).await {
         tracing::warn!(stage = late, "did not stop in time");
+    }
+    Ok(())
+}
+
+/// Flags of the contract whose parts are not built yet end in words, not in silence.
+fn refuse_what_is_not_there(options: &ServerOptions) -> Result<()> {
+    if let Runtime::Remote(socket) = &options.container_runtime {
+        bail!("--container-runtime {socket}: only the embedded runtime is there as yet");
+    }
+    if !options.has("apiserver") || options.kubeconfig.is_some() {
+        bail!(
+            "--disable apiserver and --kubeconfig: parts that run without the API server of this \
+             process are not there as yet"
+        );
+    }
+    if options.token.is_some() {
+        bail!("--token: agents cannot join as yet");
     }
     Ok(())
 }

@@ -32,6 +32,11 @@ impl Verb for Dns {
                     .default_value("/etc/resolv.conf")
                     .help("The file that names the servers for all other names"),
             )
+            .subcommand(
+                Command::new("lookup")
+                    .about("Look a name up as programs in this pod do, and print its addresses")
+                    .arg(Arg::new("name").required(true)),
+            )
     }
 
     fn is_blocking(&self) -> bool {
@@ -39,6 +44,9 @@ impl Verb for Dns {
     }
 
     fn run_blocking(&self, global: &ArgMatches, args: &ArgMatches) -> Result<ExitCode> {
+        if let Some(("lookup", own)) = args.subcommand() {
+            return look_up(own.get_one::<String>("name").map_or("", String::as_str));
+        }
         let verbosity = global.get_one::<String>("v").and_then(|text| text.parse().ok());
         crate::logs::start(verbosity.unwrap_or(0), base::clock::system());
         let text = |name: &str| args.get_one::<String>(name).map_or("", String::as_str);
@@ -58,6 +66,14 @@ impl Verb for Dns {
             .block_on(serve(options))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn look_up(name: &str) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for address in runtime.block_on(dns::lookup(name))? {
+        println!("{name} has address {address}");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(options: DnsOptions) -> Result<()> {

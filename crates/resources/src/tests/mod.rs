@@ -1,6 +1,10 @@
 //! Tests over the list of kinds: everything of the table is there, with the right names, columns
 //! and subresources; defaults are idempotent; keys are unique.
 
+mod cells;
+mod defaults;
+mod validation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -228,4 +232,86 @@ fn conversions_keep_the_version_and_come_back() {
             assert_eq!(back["metadata"], object["metadata"]);
         }
     }
+}
+
+/// The kinds of a list as `plural` or `plural.group`.
+fn names_of(kinds: &[Arc<dyn Resource>], which: impl Fn(&dyn Resource) -> bool) -> Vec<String> {
+    let chosen = kinds.iter().filter(|kind| which(kind.as_ref()));
+    let mut names: Vec<String> = chosen.map(|kind| kind.info().plural.to_string()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn who_creates_by_put_and_who_needs_a_resource_version() {
+    let kinds = all(&deps());
+    assert_eq!(
+        names_of(&kinds, |kind| kind.allows_create_on_update()),
+        [
+            "clusterrolebindings",
+            "clusterroles",
+            "endpoints",
+            "events",
+            "leasecandidates",
+            "leases",
+            "limitranges",
+            "rolebindings",
+            "roles",
+            "runtimeclasses",
+            "services",
+        ]
+    );
+    assert_eq!(
+        names_of(&kinds, |kind| !kind.allows_unconditional_update()),
+        [
+            "apiservices",
+            "clustertrustbundles",
+            "csidrivers",
+            "csinodes",
+            "csistoragecapacities",
+            "customresourcedefinitions",
+            "leasecandidates",
+            "leases",
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicybindings",
+            "mutatingwebhookconfigurations",
+            "podcertificaterequests",
+            "poddisruptionbudgets",
+            "runtimeclasses",
+            "storageversionmigrations",
+            "storageversions",
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicybindings",
+            "validatingwebhookconfigurations",
+            "volumeattachments",
+        ]
+    );
+}
+
+#[test]
+fn who_counts_generations() {
+    let user = UserInfo::named("u", &[]);
+    let kinds = all(&deps());
+    let counts = names_of(&kinds, |kind| {
+        let ctx = WriteContext {
+            user: &user,
+            now: "2026-01-02T00:00:00Z".parse().unwrap(),
+            namespace: "b",
+            subresource: None,
+            dry_run: false,
+        };
+        let mut object = json!({"metadata": {"name": "a"}});
+        kind.prepare_create(&ctx, &mut object);
+        object["metadata"]["generation"] == 1
+    });
+    let expected = "cronjobs csidrivers customresourcedefinitions daemonsets deployments \
+        deviceclasses devicetaintrules endpointslices flowschemas ingressclasses ingresses jobs \
+        mutatingadmissionpolicies mutatingadmissionpolicybindings mutatingwebhookconfigurations \
+        networkpolicies poddisruptionbudgets pods podtemplates priorityclasses \
+        prioritylevelconfigurations replicasets replicationcontrollers resourceslices statefulsets \
+        validatingadmissionpolicies validatingadmissionpolicybindings \
+        validatingwebhookconfigurations volumeattachments";
+    let expected: Vec<&str> = expected.split_whitespace().collect();
+    assert_eq!(counts, expected);
 }
