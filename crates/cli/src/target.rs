@@ -71,8 +71,19 @@ pub(crate) fn is_everywhere(args: &ArgMatches) -> bool {
 
 /// What a command line means. An empty one is an error that says what to type.
 pub(crate) fn parse(api: &Api, mapper: &Mapper, args: &ArgMatches) -> Result<Vec<Target>> {
-    let words: Vec<&str> =
-        args.get_many::<String>("targets").into_iter().flatten().map(String::as_str).collect();
+    let words: Vec<String> =
+        args.get_many::<String>("targets").into_iter().flatten().cloned().collect();
+    parse_words(api, mapper, args, &words)
+}
+
+/// As [`parse`], of a verb that takes some of the words for itself.
+pub(crate) fn parse_words(
+    api: &Api,
+    mapper: &Mapper,
+    args: &ArgMatches,
+    words: &[String],
+) -> Result<Vec<Target>> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let from_files = !files::names(args).is_empty();
     if from_files {
         if !words.is_empty() {

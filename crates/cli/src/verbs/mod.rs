@@ -2,14 +2,24 @@
 
 mod api_resources;
 mod apply;
+mod auth;
+mod change;
 mod create;
 mod delete;
 mod describe;
+mod events;
+mod expose;
 mod get;
+mod info;
+mod label;
 mod logs;
+mod patch;
 mod rollout;
+mod run;
 mod scale;
+mod set;
 mod version;
+mod wait;
 
 use crate::verb::Verb;
 
@@ -22,9 +32,21 @@ pub fn all() -> Vec<Box<dyn Verb>> {
         Box::new(apply::Apply),
         Box::new(create::Create),
         Box::new(delete::Delete),
+        Box::new(run::Run),
+        Box::new(expose::Expose),
+        Box::new(set::Set),
+        Box::new(label::Mark::label()),
+        Box::new(label::Mark::annotate()),
         Box::new(logs::Logs),
         Box::new(scale::Scale),
         Box::new(rollout::Rollout),
+        Box::new(wait::Wait),
+        Box::new(patch::Patch),
+        Box::new(patch::Replace),
+        Box::new(events::Events),
+        Box::new(auth::Auth),
+        Box::new(info::ClusterInfo),
+        Box::new(info::ApiVersions),
         Box::new(api_resources::ApiResources),
         Box::new(version::Version),
     ]

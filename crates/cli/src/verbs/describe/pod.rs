@@ -536,9 +536,9 @@ Conditions:
 ";
         assert!(text.starts_with(expected), "{text}");
         assert!(
-            text.contains("Conditions:\n  Type   Status\n  Ready  True \nVolumes:\n  v:\n"),
+            text.contains("Conditions:\n  Type    Status\n  Ready   True \nVolumes:\n  v:\n"),
             "{text}"
         );
-        assert!(text.contains("SizeLimit:  <unset>\nQoS Class:"), "{text}");
+        assert!(text.contains("SizeLimit:   <unset>\nQoS Class:       BestEffort"), "{text}");
     }
 }
