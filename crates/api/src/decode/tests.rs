@@ -1,3 +1,5 @@
+//! Tables of bodies, and what strict decoding says of them.
+
 use super::*;
 use crate::schema::{by_kind, from_structural};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! The documents, as clients read them.
+
 use super::*;
 
 fn catalogue(custom: &[CustomKind]) -> Catalogue<'_> {

@@ -1,3 +1,5 @@
+//! Round trips and hostile input of the protobuf transcoder.
+
 use super::*;
 use crate::sample::{self, Rng};
 use crate::schema::by_kind;

@@ -1,3 +1,5 @@
+//! Server-side apply, case by case.
+
 use super::*;
 use api::schema::{by_kind, from_structural};
 use serde_json::json;

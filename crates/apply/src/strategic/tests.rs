@@ -1,3 +1,5 @@
+//! Strategic merge, case by case.
+
 use super::*;
 use api::schema::by_kind;
 use serde_json::json;
