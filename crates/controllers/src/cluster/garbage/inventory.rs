@@ -59,10 +59,15 @@ impl Inventory {
                 self.caches.close_metadata(&resource);
             }
         }
-        for resource in wanted {
-            if self.watched.lock().insert(resource.clone(), ()).is_none() {
-                self.watch(resource);
-            }
+        // All are known before the first is watched: an object that comes in meanwhile must find the
+        // resource of its owner, or it would never be told of the owner's end.
+        let new: Vec<ResourceType> = {
+            let mut watched = self.watched.lock();
+            let mut is_new = |one: &ResourceType| watched.insert(one.clone(), ()).is_none();
+            wanted.into_iter().filter(|one| is_new(one)).collect()
+        };
+        for resource in new {
+            self.watch(resource);
         }
         Ok(incomplete)
     }
