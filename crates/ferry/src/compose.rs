@@ -11,6 +11,7 @@ mod node;
 mod parts;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -19,6 +20,7 @@ use base::clock::SharedClock;
 use base::drain::Drains;
 use base::readiness::Readiness;
 use base::rng::SharedRng;
+use nix::mount::{MntFlags, umount2};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::logs::Rings;
@@ -104,10 +106,27 @@ pub(crate) fn clean(options: &ServerOptions) -> Result<()> {
     if let Err(error) = runtime.block_on(network) {
         left.push(base::error::Chain(&error).to_string());
     }
+    left.extend(unmount_below(&options.agent_dir()));
     if !left.is_empty() {
         bail!("could not take everything away: {}", left.join("; "));
     }
     Ok(())
+}
+
+/// Unmounts everything below a folder (pods' volumes in memory), the deepest first; answers what
+/// would not go.
+fn unmount_below(dir: &Path) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    let mut below: Vec<_> = points.filter(|point| point.starts_with(dir)).collect();
+    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    below
+        .into_iter()
+        .filter_map(|point| {
+            let failed = umount2(point, MntFlags::MNT_DETACH).err()?;
+            Some(format!("unmount {}: {failed}", point.display()))
+        })
+        .collect()
 }
 
 /// The address of the link that the default route goes out of; of any link that is up, otherwise.
