@@ -91,6 +91,12 @@ fn refuse_what_is_not_there(options: &ServerOptions) -> Result<()> {
              process are not there as yet"
         );
     }
+    if options.has("node") && !nix::unistd::geteuid().is_root() {
+        bail!(
+            "a node needs root: run this as root, or without a node (--disable node,proxy); \
+             `ferry check` says what else is missing"
+        );
+    }
     if options.token.is_some() {
         bail!("--token: agents cannot join as yet");
     }
