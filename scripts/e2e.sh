@@ -3,7 +3,7 @@
 # manifests with kubectl where it is, and with Ferry's own verbs. Every request is counted.
 #
 #   e2e.sh [STEP…]            all steps, or these: objects rollout replace dns nodeport recover clean
-#   FERRY_E2E_ROUNDS=N        rollouts under load (default 10)
+#   FERRY_E2E_ROUNDS=N        rollouts under load (default 4)
 #   FERRY_E2E_REQUESTS=N      requests at least in each (default 10000)
 #   FERRY_E2E_KEEP=1          leave the data folder for a look
 set -uo pipefail
@@ -29,7 +29,7 @@ ip link set ferry-e2e up
 
 export FERRY_DATA_DIR=$dir/data
 export KUBECONFIG=$dir/data/server/kubeconfig.yaml
-rounds=${FERRY_E2E_ROUNDS:-10}
+rounds=${FERRY_E2E_ROUNDS:-4}
 requests=${FERRY_E2E_REQUESTS:-10000}
 passed=0 failed=0
 server=
@@ -234,12 +234,12 @@ step_recover() {
   local before; before=$(k get pods -l app=kubia -o 'jsonpath={.items[*].metadata.uid}')
   local restarts; restarts=$(k get pods -l app=kubia -o 'jsonpath={.items[*].status.containerStatuses[0].restartCount}')
   k create configmap kept --from-literal=a=b >/dev/null 2>&1
-  "$ferry" bench requests --url "http://$(service_ip)/" --concurrency 2 >"$dir/node.json" 2>/dev/null &
+  "$ferry" bench requests --url "http://$(service_ip)/" --count 5000 --concurrency 2 >"$dir/node.json" 2>/dev/null &
   local load=$!
   kill -KILL "$server"; wait "$server" 2>/dev/null
   curl -s -m 2 "http://10.96.0.1/" >/dev/null 2>&1
   start_server || return
-  kill -TERM $load; wait $load
+  wait $load
   is "no request was lost while Ferry was dead" 0 "$(field "$dir/node.json" failed)"
   is "the pods are the same" "$before" "$(k get pods -l app=kubia -o 'jsonpath={.items[*].metadata.uid}')"
   is "none was restarted" "$restarts" "$(k get pods -l app=kubia -o 'jsonpath={.items[*].status.containerStatuses[0].restartCount}')"

@@ -16,6 +16,11 @@ use serde_json::json;
 /// process's port.
 const KNOCK: Duration = Duration::from_millis(50);
 
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long one look at the nodes goes on before another is taken.
+const WATCH: Duration = Duration::from_secs(5);
+
 pub(crate) struct Status;
 
 #[async_trait]
@@ -84,14 +89,15 @@ fn is_ready(node: &Value) -> bool {
 /// Waits until the API server answers, then until a node is ready.
 async fn ready(ctx: &Ctx) {
     let api = loop {
+        // A server that is going down may take a connection and never answer on it.
         if let Ok(api) = ctx.api().await
-            && api.get_text("/readyz").await.is_ok()
+            && matches!(tokio::time::timeout(ANSWER, api.get_text("/readyz")).await, Ok(Ok(_)))
         {
             break api;
         }
         tokio::time::sleep(KNOCK).await;
     };
-    while !node_ready(&api).await.unwrap_or(false) {
+    while !matches!(tokio::time::timeout(WATCH, node_ready(&api)).await, Ok(Ok(true))) {
         tokio::time::sleep(KNOCK).await;
     }
 }
