@@ -60,6 +60,10 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
         rings,
         node_ip,
     };
+    if process.options.has("node") && process.options.has("proxy") {
+        // Named before the server answers, or it would be ready, then not, then ready again.
+        let _ = process.readiness.part(node::PROXY_PART);
+    }
     let mut drains = Drains::default();
     let control_plane = ControlPlane::start(&process, &mut drains).await?;
     control_plane.start_acting(&process, &mut drains);

@@ -21,6 +21,8 @@ use super::parts::{self, Part};
 use crate::pki::Subject;
 use crate::server::reviews::Reviews;
 
+/// The name under which the data plane reports that it is ready.
+pub(crate) const PROXY_PART: &str = "proxy";
 const KUBELET_PORT: u16 = 10250;
 const LOG_DIR: &str = "/var/log/pods";
 /// Where Debian's busybox-static puts it; without it there is no toolbox image.
@@ -158,7 +160,7 @@ fn start_proxy(process: &Process, caches: &Caches, drain: Drain) -> Result<Proxy
     });
     let settings = proxy::Options { node_name: process.options.node_name.clone() };
     let handle = proxy::start(settings, caches, plane, drain);
-    let part = process.readiness.part("proxy");
+    let part = process.readiness.part(PROXY_PART);
     let synced = handle.clone();
     tokio::spawn(async move {
         synced.synced().await;
