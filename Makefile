@@ -40,5 +40,5 @@ e2e: build ## the labs, against real containers
 bench: build ## the budgets beside what was measured
 	@./scripts/bench.sh
 
-soak: build ## the rollout lab, over and over, for an hour
+soak: build ## the rollout lab, a hundred rounds
 	@FERRY_E2E_ROUNDS=100 ./scripts/e2e.sh rollout
