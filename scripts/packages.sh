@@ -3,8 +3,8 @@
 #   packages.sh build    to build the binary
 #   packages.sh test     to run every test
 set -euo pipefail
-# etcd-client's build runs protoc.
-build=(gcc pkg-config protobuf-compiler busybox-static)
+# etcd-client's build runs protoc, with the well-known types that libprotobuf-dev has.
+build=(gcc pkg-config protobuf-compiler libprotobuf-dev busybox-static)
 test=("${build[@]}" etcd-server etcd-client nftables iproute2 procps curl)
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
