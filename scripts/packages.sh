@@ -5,7 +5,10 @@
 set -euo pipefail
 # etcd-client's build runs protoc, with the well-known types that libprotobuf-dev has.
 build=(gcc pkg-config protobuf-compiler libprotobuf-dev busybox-static)
-test=("${build[@]}" etcd-server etcd-client nftables iproute2 procps curl)
+test=("${build[@]}" etcd-server etcd-client nftables iproute2 procps curl
+  python3 python3-venv openssl)
+# A Node.js of another origin than Debian is as good.
+command -v npm >/dev/null || test+=(nodejs npm)
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   test) wanted=("${test[@]}") ;;

@@ -25,10 +25,11 @@ step "format" cargo fmt --all --check
 step "tidy" cargo run --quiet --package xtask -- tidy
 step "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "unit and in-process tests" cargo test --workspace --quiet -- --skip root_
+step "release build" make build
+step "real clients" ./scripts/clients.sh
 if [ "$(id -u)" -eq 0 ]; then
   # Tests that need root work in namespaces of their own, one at a time: they share the kernel.
   step "tests that need root" cargo test --workspace --quiet --tests root_ -- --test-threads=1
-  step "release build" make build
   step "end to end" ./scripts/e2e.sh
 else
   echo "skipped: tests that need root and the end-to-end test: run as root" >&2

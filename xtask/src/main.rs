@@ -3,6 +3,7 @@
 //! To add a check: one file with `pub(crate) fn check(root: &Path) -> Result<Vec<String>>`, and its
 //! line in [`TIDY`].
 
+mod conformance;
 mod files;
 mod layers;
 mod licenses;
@@ -15,8 +16,12 @@ use anyhow::{Context as _, Result, bail};
 type Check = fn(&Path) -> Result<Vec<String>>;
 
 /// The tidy checks, each by its name.
-const TIDY: &[(&str, Check)] =
-    &[("layers", layers::check), ("files", files::check), ("licences", licenses::check)];
+const TIDY: &[(&str, Check)] = &[
+    ("layers", layers::check),
+    ("files", files::check),
+    ("licences", licenses::check),
+    ("conformance", conformance::check),
+];
 
 fn main() -> ExitCode {
     let command = std::env::args().nth(1).unwrap_or_default();
