@@ -3,6 +3,7 @@
 //! Invariant: nothing here pretends. What tests get is the server, the store and the kinds that
 //! run in production, with a seeded source of randomness.
 
+mod https;
 mod kinds;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use auth::UserInfo;
 use base::rng::SharedRng;
 use store::SharedStore;
 
+pub use https::{Asked, Handler, HttpsServer, Reply};
 pub use kinds::{SERVICE_NETWORK, deps};
 
 /// The seed of names and uids, unless a test takes its own.

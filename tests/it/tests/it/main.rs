@@ -6,3 +6,4 @@
 mod cluster;
 mod controllers;
 mod node;
+mod webhook;
