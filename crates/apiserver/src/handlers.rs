@@ -56,6 +56,8 @@ pub(crate) struct Target {
     pub(crate) call: Call,
     pub(crate) entry: Arc<Entry>,
     pub(crate) output: Output,
+    /// What was converted for this request.
+    pub(crate) conversions: Arc<crate::registry::Conversions>,
 }
 
 /// Serves one request.
@@ -237,7 +239,7 @@ async fn dispatch(call: Call, body: Body) -> ApiResult<Response> {
     let shapes = handler.is_none() || info.verb != "create";
     let protobuf = has_protobuf(&entry, &info.version);
     let output = call.negotiate(Offer { shapes, protobuf, watch: info.verb == "watch" })?;
-    let target = Target { call, entry, output };
+    let target = Target { call, entry, output, conversions: Arc::default() };
     if let Some(handler) = handler {
         return target.virtual_verb(&*handler, body).await;
     }

@@ -37,7 +37,8 @@ pub struct ResourceInfo {
     pub group: Cow<'static, str>,
     /// The served versions, the preferred one first.
     pub versions: Vec<VersionInfo>,
-    /// The version that objects are stored in.
+    /// The version that the kind's rules see objects in, and that they are stored in. Of a version
+    /// with rules of its own ([`Resource::in_version`]) it is that version.
     pub storage_version: Cow<'static, str>,
     /// `pods`.
     pub plural: Cow<'static, str>,
@@ -354,6 +355,18 @@ pub trait Resource: Send + Sync + 'static {
         Ok(object)
     }
 
+    /// The kind as one of its versions has it, where versions have rules of their own: custom kinds
+    /// default, validate and show an object by the schema of the version that the caller speaks.
+    /// Its info names that version as the storage version, and no rule of it sees another.
+    fn in_version(&self, _version: &str) -> Option<Arc<dyn Resource>> {
+        None
+    }
+
+    /// Who turns stored objects into the versions of [`Resource::in_version`] and back.
+    fn converter(&self) -> Option<Arc<dyn Converter>> {
+        None
+    }
+
     /// Fills in what the caller left out (stage D and G of the defaults table).
     fn default(&self, object: &mut Value);
 
@@ -406,8 +419,13 @@ pub trait Resource: Send + Sync + 'static {
     }
 
     /// The fields that field selectors know besides `metadata.name` and `metadata.namespace`.
-    fn selectable_fields(&self) -> &[&'static str] {
+    fn selectable_fields(&self) -> &[Cow<'static, str>] {
         &[]
+    }
+
+    /// Whether field selectors of this version know a field; the list may be that of all versions.
+    fn selects(&self, field: &str) -> bool {
+        self.selectable_fields().iter().any(|known| known == field)
     }
 
     /// The value of a selectable field.
@@ -479,6 +497,15 @@ pub trait Resource: Send + Sync + 'static {
     fn virtual_handler(&self) -> Option<Arc<dyn VirtualResource>> {
         None
     }
+}
+
+/// Conversion that may have to ask somebody else: a custom kind's webhook. What it made of a stored
+/// object is remembered as long as that object is the newest, so each is converted once.
+#[async_trait]
+pub trait Converter: Send + Sync {
+    /// Turns objects, which need not all be in the same version, into one of the kind's versions;
+    /// in the same order.
+    async fn convert(&self, objects: Vec<Value>, to_version: &str) -> ApiResult<Vec<Value>>;
 }
 
 /// A kind that is computed, not stored.

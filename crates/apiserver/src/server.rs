@@ -187,6 +187,37 @@ impl Server {
         }
     }
 
+    /// Fires when objects of a kind that is served may have changed: the server's own parts follow
+    /// kinds by it, and look then at what there is. Several changes may fire once.
+    #[must_use]
+    pub fn changes(&self, resource: &GroupResource) -> Option<tokio::sync::watch::Receiver<()>> {
+        let snapshot = self.core.registry.snapshot();
+        snapshot.by_resource(resource).map(|entry| entry.cacher.changes())
+    }
+
+    /// The kind that is served under a name.
+    #[must_use]
+    pub fn resource(&self, resource: &GroupResource) -> Option<Arc<dyn Resource>> {
+        let snapshot = self.core.registry.snapshot();
+        snapshot.by_resource(resource).map(|entry| entry.resource.clone())
+    }
+
+    /// Namespace and name of every object of a kind, without reading one.
+    pub async fn object_names(&self, resource: &GroupResource) -> Vec<(String, String)> {
+        let snapshot = self.core.registry.snapshot();
+        let Some(entry) = snapshot.by_resource(resource).cloned() else { return Vec::new() };
+        drop(snapshot);
+        entry.cacher.loaded().await;
+        let namespaced = entry.is_namespaced();
+        let prefix = entry.resource.info().key_prefix.clone();
+        let view = entry.cacher.view(&entry.cacher.prefix, None, None, 0, |_| true);
+        let name = |object: &Arc<crate::storage::Stored>| {
+            let (namespace, name) = object.ns_name(&prefix, namespaced);
+            (namespace.to_owned(), name.to_owned())
+        };
+        view.objects.iter().map(name).collect()
+    }
+
     /// Makes discovery anew.
     pub fn refresh_discovery(&self) {
         self.core.registry.refresh();

@@ -113,16 +113,21 @@ impl Watcher {
                     None => {}
                 }
                 let progress = core.storage.feed.progress();
+                // What a selector sees is the object in the version that is watched.
+                let converts = entry.converter.is_some();
+                let selects = |one: &Stored| request.selection.matches(&*entry.resource, one);
                 let (view, subscription) = cacher
-                    .view_and_subscribe(&prefix, progress, |one| {
-                        request.selection.matches(&*entry.resource, one)
-                    })
+                    .view_and_subscribe(&prefix, progress, |one| converts || selects(one))
                     .ok_or_else(gone)?;
-                (view.objects, view.rv, subscription)
+                let mut objects = entry.shown(view.objects).await?;
+                if converts {
+                    objects.retain(|one| selects(one));
+                }
+                (objects, view.rv, subscription)
             }
             Start::After(rv) => {
                 let (events, subscription) = core.storage.changes_after(cacher, rv).await?;
-                replayed = events;
+                replayed = shown_events(entry, events).await?;
                 (Vec::new(), rv, subscription)
             }
             Start::Now => {
@@ -162,7 +167,7 @@ impl Watcher {
             if self.is_over {
                 return None;
             }
-            if let Err(error) = self.fill(&mut chunk) {
+            if let Err(error) = self.fill(&mut chunk).await {
                 self.error_frame(&error, &mut chunk);
                 self.is_over = true;
             }
@@ -177,7 +182,7 @@ impl Watcher {
                 () = self.drained.as_mut() => self.is_over = true,
                 () = self.subscription.changed() => {}
                 () = self.timer.as_mut() => {
-                    self.on_time(&mut chunk);
+                    self.on_time(&mut chunk).await;
                     if !chunk.is_empty() {
                         return Some(chunk.into());
                     }
@@ -186,7 +191,7 @@ impl Watcher {
         }
     }
 
-    fn on_time(&mut self, chunk: &mut Vec<u8>) {
+    async fn on_time(&mut self, chunk: &mut Vec<u8>) {
         let now = Instant::now();
         if now >= self.next_bookmark {
             self.next_bookmark = if now + BOOKMARK_EVERY < self.end {
@@ -195,7 +200,7 @@ impl Watcher {
                 (self.end - BOOKMARK_BEFORE_END).max(now + Duration::from_millis(500))
             };
             if self.request.bookmarks {
-                self.bookmark(chunk);
+                self.bookmark(chunk).await;
             }
         }
         if now >= self.end {
@@ -205,7 +210,7 @@ impl Watcher {
     }
 
     /// Puts as many frames into the chunk as are there and fit.
-    fn fill(&mut self, chunk: &mut Vec<u8>) -> ApiResult<()> {
+    async fn fill(&mut self, chunk: &mut Vec<u8>) -> ApiResult<()> {
         while chunk.len() < CHUNK_LEN {
             if let Some(object) = self.initial.next() {
                 self.frame("ADDED", &object, object.rv, chunk)?;
@@ -229,7 +234,7 @@ impl Watcher {
             if events.is_empty() {
                 return Ok(());
             }
-            self.pending = events.into_iter();
+            self.pending = shown_events(&self.entry, events).await?.into_iter();
         }
         Ok(())
     }
@@ -311,10 +316,10 @@ impl Watcher {
     }
 
     /// A bookmark at a revision up to which everything was sent.
-    fn bookmark(&mut self, chunk: &mut Vec<u8>) {
+    async fn bookmark(&mut self, chunk: &mut Vec<u8>) {
         let progress = self.core.storage.feed.progress();
         let before = chunk.len();
-        if self.fill(chunk).is_err() || chunk.len() > before {
+        if self.fill(chunk).await.is_err() || chunk.len() > before {
             return; // the next wake-up sends what there is, or says what is wrong
         }
         self.after = self.after.max(progress);
@@ -396,6 +401,33 @@ impl Watcher {
         out.extend_from_slice(&status);
         out.extend_from_slice(b"}\n");
     }
+}
+
+/// Changes with their objects in the version that is watched. Of all that watch it, one converts,
+/// and the others find what it made.
+async fn shown_events(
+    entry: &Entry,
+    events: Vec<Arc<CacheEvent>>,
+) -> ApiResult<Vec<Arc<CacheEvent>>> {
+    if entry.converter.is_none() || events.is_empty() {
+        return Ok(events);
+    }
+    let _turn = entry.converting.lock().await;
+    let objects = events
+        .iter()
+        .flat_map(|event| [&event.current, &event.previous])
+        .filter_map(Option::clone)
+        .collect();
+    let mut shown = entry.shown(objects).await?.into_iter();
+    let mut next = |object: &Option<Arc<Stored>>| object.as_ref().and_then(|_| shown.next());
+    Ok(events
+        .iter()
+        .map(|event| {
+            let current = next(&event.current);
+            let previous = next(&event.previous);
+            Arc::new(CacheEvent::new(event.rv, current, previous))
+        })
+        .collect())
 }
 
 fn gone() -> ApiError {

@@ -55,7 +55,7 @@ pub struct Kind {
     orphans_dependents: bool,
     relaxed: bool,
     ttl: Option<Duration>,
-    fields: &'static [&'static str],
+    fields: Vec<Cow<'static, str>>,
     hook: Option<Arc<dyn WriteHook>>,
     answers: Option<Arc<dyn VirtualResource>>,
     rules: Box<dyn Rules>,
@@ -115,7 +115,7 @@ impl Kind {
             orphans_dependents: false,
             relaxed: false,
             ttl: None,
-            fields: &[],
+            fields: Vec::new(),
             hook: None,
             answers: None,
             rules: Box::new(NoRules),
@@ -147,7 +147,7 @@ impl Kind {
     /// The fields that field selectors know.
     #[must_use]
     pub fn selectable(mut self, fields: &'static [&'static str]) -> Self {
-        self.fields = fields;
+        self.fields = fields.iter().map(|field| Cow::Borrowed(*field)).collect();
         self
     }
 
@@ -461,8 +461,8 @@ impl Resource for Kind {
         self.create_on_update
     }
 
-    fn selectable_fields(&self) -> &[&'static str] {
-        self.fields
+    fn selectable_fields(&self) -> &[Cow<'static, str>] {
+        &self.fields
     }
 
     fn field<'a>(&self, object: &'a Value, name: &str) -> Cow<'a, str> {

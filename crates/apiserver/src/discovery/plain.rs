@@ -55,7 +55,7 @@ fn resources(snapshot: &Snapshot, group: &str, version: &str) -> Option<Value> {
     let mut entries: Vec<&Entry> = snapshot
         .entries()
         .iter()
-        .map(|entry| &**entry)
+        .map(|entry| &**entry.in_version(version))
         .filter(|entry| {
             let info = entry.resource.info();
             info.group == group && info.versions.iter().any(|one| one.name == version && one.listed)

@@ -123,7 +123,7 @@ impl Target {
             version: list_options.list_version(),
         };
         let core = &self.call.core;
-        let page = core.storage.list(&self.entry.cacher, &selection, request).await?;
+        let page = core.storage.list(&self.entry, &selection, request).await?;
         let prefix = self.entry.resource.info().key_prefix.clone();
         let namespaced = self.entry.is_namespaced();
         let names: Vec<String> = page

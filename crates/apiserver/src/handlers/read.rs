@@ -46,7 +46,7 @@ impl Target {
             Some(found) => Some(found),
             None => core.storage.read(&entry.cacher, &key).await?,
         };
-        found.ok_or_else(|| ApiError::not_found(&entry.gr, name))
+        entry.shown_one(found.ok_or_else(|| ApiError::not_found(&entry.gr, name))?).await
     }
 
     /// What the request's selectors allow.
@@ -68,7 +68,7 @@ impl Target {
             continue_token: self.call.query.text("continue"),
             version: options.list_version(),
         };
-        let page = self.call.core.storage.list(&self.entry.cacher, &selection, request).await?;
+        let page = self.call.core.storage.list(&self.entry, &selection, request).await?;
         let body = self.renderer().list(&page)?;
         Ok(self.finish(200, body))
     }

@@ -45,7 +45,7 @@ pub(super) async fn serve(call: Call, entry: Arc<Entry>, body: Body) -> ApiResul
     } else {
         call.negotiate(Offer { shapes, protobuf, watch: false })?
     };
-    let target = Target { call, entry, output };
+    let target = Target { call, entry, output, conversions: Arc::default() };
     match found.behaviour.clone() {
         SubresourceBehaviour::View => match verb {
             "get" => target.get().await,
@@ -80,7 +80,7 @@ impl Target {
                 Body::empty(),
             )
         };
-        let Self { call, entry, output } = self;
+        let Self { call, entry, output, .. } = self;
         let request = SubresourceRequest {
             user: call.user.clone(),
             verb: call.info.verb,

@@ -54,6 +54,7 @@ impl Target {
             tracks: true,
             warnings: Vec::new(),
             audit: Vec::new(),
+            conversions: self.conversions.clone(),
         }
     }
 

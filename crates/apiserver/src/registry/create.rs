@@ -58,7 +58,7 @@ impl Op<'_> {
         let resource = self.entry.resource.clone();
         meta::fill_new(self, &mut new);
         self.warnings.extend(meta::dedup_owners(&mut new));
-        self.track_fields(None, &mut new)?;
+        self.track_fields(None, &mut new).await?;
         let name = object::name(&new).to_owned();
         self.admit(Operation::Create, &name, Some(&mut new), None).await?;
         resource.default(&mut new);
@@ -98,20 +98,35 @@ impl Op<'_> {
             }
             return Ok(new);
         }
-        let written = self.write(&key, Some(&mut new), Expect::Absent).await;
+        let written = self.write_form(&key, &mut new, Expect::Absent).await;
         match (&written, pending) {
             (Ok(_), Some(pending)) => pending.commit(self.core).await,
             (Err(_), Some(pending)) => pending.rollback(self.core).await,
             _ => {}
         }
         match written {
-            Ok(rv) => {
-                set_resource_version(&mut new, rv);
-                Ok(new)
-            }
+            Ok(()) => Ok(new),
             Err(WriteError::Conflict(_)) => Err(exists()),
             Err(WriteError::Failed(error)) => Err(error),
         }
+    }
+
+    /// Writes an object in the form in which its kind is kept; it becomes what was stored, with
+    /// its new version.
+    pub(super) async fn write_form(
+        &self,
+        key: &std::sync::Arc<str>,
+        new: &mut Value,
+        expect: Expect,
+    ) -> Result<(), WriteError> {
+        let Some(mut kept) = self.entry.kept_form(new).await.map_err(WriteError::Failed)? else {
+            let rv = self.write(key, Some(new), expect).await?;
+            set_resource_version(new, rv);
+            return Ok(());
+        };
+        let rv = self.write(key, Some(&mut kept), expect).await?;
+        *new = self.entry.shown_value(kept, rv).await.map_err(WriteError::Failed)?;
+        Ok(())
     }
 
     /// Serializes and writes an object, or deletes its key.

@@ -124,7 +124,10 @@ impl Op<'_> {
         request: &DeleteRequest,
     ) -> ApiResult<Try> {
         let resource = self.entry.resource.clone();
-        let old = found
+        let old = self
+            .entry
+            .shown_one(found.clone())
+            .await?
             .decode()
             .map_err(|error| ApiError::internal(format!("{key} is unreadable: {error}")))?;
         self.check_preconditions(name, &old, request)?;
@@ -228,11 +231,8 @@ impl Op<'_> {
         if new == *old || self.dry_run {
             return Ok(Try::Done(Deed::Stored(new)));
         }
-        match self.write(key, Some(&mut new), Expect::Revision(found.rv)).await {
-            Ok(rv) => {
-                set_resource_version(&mut new, rv);
-                Ok(Try::Done(Deed::Stored(new)))
-            }
+        match self.write_form(key, &mut new, Expect::Revision(found.rv)).await {
+            Ok(()) => Ok(Try::Done(Deed::Stored(new))),
             Err(WriteError::Conflict(newer)) => Ok(Try::Again(newer)),
             Err(WriteError::Failed(error)) => Err(error),
         }

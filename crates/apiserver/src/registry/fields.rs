@@ -13,10 +13,24 @@ const MANAGED: [&str; 2] = ["metadata", "managedFields"];
 
 impl Op<'_> {
     /// Notes in the new object's `managedFields` what this write changes.
-    pub(super) fn track_fields(&self, old: Option<&Value>, new: &mut Value) -> ApiResult<()> {
+    pub(super) async fn track_fields(&self, old: Option<&Value>, new: &mut Value) -> ApiResult<()> {
         if !self.tracks {
             return Ok(());
         }
+        if self.entry.converter.is_none() {
+            return self.track_once(old, new);
+        }
+        loop {
+            let mut tried = new.clone();
+            self.track_once(old, &mut tried)?;
+            if !self.conversions.fill(self.entry).await? {
+                *new = tried;
+                return Ok(());
+            }
+        }
+    }
+
+    fn track_once(&self, old: Option<&Value>, new: &mut Value) -> ApiResult<()> {
         let schema = self.entry.resource.body_schema(self.version);
         self.with_options(|options| {
             if self.version == self.entry.resource.info().storage_version {
@@ -48,7 +62,11 @@ impl Op<'_> {
             if group != info.group || !info.versions.iter().any(|one| one.name == version) {
                 return None;
             }
-            let converted = resource.convert(value.clone(), version).ok()?;
+            let converted = if self.entry.converter.is_some() {
+                self.conversions.get(value, version)?
+            } else {
+                resource.convert(value.clone(), version).ok()?
+            };
             Some((converted, Cow::Owned(resource.body_schema(version))))
         };
         let mut options = ApplyOptions::new(self.manager, &api_version, self.core.clock.now());

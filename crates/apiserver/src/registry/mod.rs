@@ -6,6 +6,7 @@
 mod create;
 mod delete;
 mod fields;
+mod forms;
 mod meta;
 mod object_api;
 mod op;
@@ -19,10 +20,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::discovery::Documents;
-use crate::resource::{Resource, Scope, Subresource};
+use crate::resource::{Converter, Resource, Scope, Subresource};
 use crate::storage::Cacher;
 
 pub(crate) use delete::DeleteRequest;
+pub(crate) use forms::Conversions;
 pub(crate) use op::{Deed, Op, Transform};
 pub(crate) use update::Updated;
 
@@ -35,10 +37,31 @@ pub(crate) struct Entry {
     resets: Vec<(String, Vec<&'static str>)>,
     /// Its watch cache; virtual kinds have an empty one that nobody feeds.
     pub(crate) cacher: Arc<Cacher>,
+    /// Who turns what is kept into the version that `resource` works in, and back.
+    pub(crate) converter: Option<Arc<dyn Converter>>,
+    /// Held by the watch that converts for all.
+    pub(crate) converting: tokio::sync::Mutex<()>,
+    /// The kind as its versions have it, where they have rules of their own.
+    versions: Vec<(String, Arc<Entry>)>,
 }
 
 impl Entry {
     fn new(resource: Arc<dyn Resource>) -> Self {
+        let cacher = Arc::new(Cacher::new(resource.clone()));
+        let versions = resource
+            .info()
+            .versions
+            .iter()
+            .filter_map(|version| {
+                let own = Self::over(resource.in_version(&version.name)?, cacher.clone());
+                Some((version.name.to_string(), Arc::new(own)))
+            })
+            .collect();
+        Self { versions, ..Self::over(resource, cacher) }
+    }
+
+    /// A kind, or a version of one, whose objects are in this cache.
+    fn over(resource: Arc<dyn Resource>, cacher: Arc<Cacher>) -> Self {
         let subresources = resource.subresources();
         let mut resets = vec![(String::new(), resource.reset_fields(None))];
         resets.extend(
@@ -50,9 +73,18 @@ impl Entry {
             gr: resource.info().group_resource(),
             subresources,
             resets,
-            cacher: Arc::new(Cacher::new(resource.clone())),
+            cacher,
+            converter: resource.converter(),
+            converting: tokio::sync::Mutex::default(),
+            versions: Vec::new(),
             resource,
         }
+    }
+
+    /// The kind as this version has it.
+    pub(crate) fn in_version<'e>(self: &'e Arc<Self>, version: &str) -> &'e Arc<Self> {
+        let own = self.versions.iter().find(|(name, _)| name == version);
+        own.map_or(self, |(_, entry)| entry)
     }
 
     /// Whether its objects live in a namespace.
@@ -111,10 +143,11 @@ impl Snapshot {
         Self { groups, entries, documents: Documents::default() }
     }
 
-    /// A kind by group, version and plural, if it serves that version.
+    /// A kind by group, version and plural, if it serves that version; as that version has it.
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Entry>> {
         let entry = self.groups.get(group)?.get(plural)?;
-        entry.resource.info().versions.iter().any(|served| served.name == version).then_some(entry)
+        let versions = &entry.resource.info().versions;
+        versions.iter().any(|served| served.name == version).then(|| entry.in_version(version))
     }
 
     /// A kind by group and plural.

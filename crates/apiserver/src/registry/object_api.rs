@@ -37,6 +37,7 @@ impl Core {
             tracks: true,
             warnings: Vec::new(),
             audit: Vec::new(),
+            conversions: Arc::default(),
         }
     }
 }
@@ -62,6 +63,7 @@ impl ObjectApi for Core {
             None => self.storage.read(&entry.cacher, &key).await?,
         };
         let found = found.ok_or_else(|| ApiError::not_found(resource, name))?;
+        let found = entry.shown_one(found).await?;
         found.value(entry.cacher.keeps_parsed()).map_err(ApiError::internal)
     }
 
@@ -75,7 +77,8 @@ impl ObjectApi for Core {
         let keep = entry.cacher.keeps_parsed();
         let prefix = range_prefix(&entry.cacher, namespace);
         let view = entry.cacher.view(&prefix, None, None, 0, |_| true);
-        view.objects.iter().map(|one| one.value(keep).map_err(ApiError::internal)).collect()
+        let objects = entry.shown(view.objects).await?;
+        objects.iter().map(|one| one.value(keep).map_err(ApiError::internal)).collect()
     }
 
     async fn create(

@@ -30,6 +30,8 @@ pub(crate) struct Op<'a> {
     pub(crate) tracks: bool,
     pub(crate) warnings: Vec<String>,
     pub(crate) audit: Vec<(String, String)>,
+    /// What the request has converted for other managers of the object's fields.
+    pub(crate) conversions: std::sync::Arc<super::Conversions>,
 }
 
 /// What a write did.

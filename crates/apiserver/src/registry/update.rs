@@ -88,10 +88,13 @@ impl Op<'_> {
         transform: &Transform<'_>,
     ) -> ApiResult<Try> {
         let resource = self.entry.resource.clone();
-        let old = found
+        let old = self
+            .entry
+            .shown_one(found.clone())
+            .await?
             .decode()
             .map_err(|error| ApiError::internal(format!("{key} is unreadable: {error}")))?;
-        let mut new = transform(Some(&old))?;
+        let mut new = self.transformed(&old, transform).await?;
         self.check_version(name, &new, &old)?;
         set_resource_version(&mut new, found.rv);
         if self.entry.is_namespaced() && object::namespace(&new).is_empty() {
@@ -100,7 +103,7 @@ impl Op<'_> {
         meta::keep_old(&mut new, &old);
         self.warnings.extend(meta::dedup_owners(&mut new));
         resource.default(&mut new);
-        self.track_fields(Some(&old), &mut new)?;
+        self.track_fields(Some(&old), &mut new).await?;
         self.admit(Operation::Update, name, Some(&mut new), Some(&old)).await?;
         resource.default(&mut new);
         resource.prepare_update(&self.context(), &mut new, &old);
@@ -108,6 +111,24 @@ impl Op<'_> {
         self.validate(Operation::Update, name, Some(&mut new), Some(&old)).await?;
         self.warnings.extend(resource.warnings(&new, Some(&old)));
         self.store_change(key, name, found, old, new).await
+    }
+
+    /// Runs the change, and again when it wanted other versions of the object.
+    async fn transformed(&self, old: &Value, transform: &Transform<'_>) -> ApiResult<Value> {
+        loop {
+            let new = transform(Some(old));
+            if !self.conversions.fill(self.entry).await? {
+                return new;
+            }
+        }
+    }
+
+    /// Whether nothing is to be written: an object that is kept in a version of old is written
+    /// in today's.
+    fn is_unchanged(&self, found: &Stored, old: &Value, new: &mut Value) -> bool {
+        self.entry.is_kept_form(found)
+            && ((self.entry.converter.is_none() && encode(new)[..] == found.bytes[..])
+                || differ_by_times_only(new, old))
     }
 
     fn check_version(&self, name: &str, new: &Value, old: &Value) -> ApiResult<()> {
@@ -172,7 +193,7 @@ impl Op<'_> {
         if self.is_last_update(&new) {
             return self.finish_deletion(key, name, found, new).await;
         }
-        if encode(&mut new)[..] == found.bytes[..] || differ_by_times_only(&new, &old) {
+        if self.is_unchanged(found, &old, &mut new) {
             return Ok(Try::Done(Updated { deed: Deed::Stored(old), created: false }));
         }
         let pending = match self.entry.resource.hook() {
@@ -187,17 +208,14 @@ impl Op<'_> {
             }
             return Ok(Try::Done(Updated { deed: Deed::Stored(new), created: false }));
         }
-        let written = self.write(key, Some(&mut new), Expect::Revision(found.rv)).await;
+        let written = self.write_form(key, &mut new, Expect::Revision(found.rv)).await;
         match (&written, pending) {
             (Ok(_), Some(pending)) => pending.commit(self.core).await,
             (Err(_), Some(pending)) => pending.rollback(self.core).await,
             _ => {}
         }
         match written {
-            Ok(rv) => {
-                set_resource_version(&mut new, rv);
-                Ok(Try::Done(Updated { deed: Deed::Stored(new), created: false }))
-            }
+            Ok(()) => Ok(Try::Done(Updated { deed: Deed::Stored(new), created: false })),
             Err(WriteError::Conflict(newer)) => Ok(Try::Again(newer)),
             Err(WriteError::Failed(error)) => Err(error),
         }

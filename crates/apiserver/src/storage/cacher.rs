@@ -208,6 +208,11 @@ impl Cacher {
         self.changed.send_replace(());
     }
 
+    /// Fires after changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Waits until the cache was loaded once.
     pub(crate) async fn loaded(&self) {
         let mut changed = self.changed.subscribe();

@@ -15,6 +15,7 @@ use store::{Range, Revision, StoreError};
 use super::selection::Selection;
 use super::stored::Stored;
 use super::{Cacher, Storage, store_error, too_large};
+use crate::registry::Entry;
 
 /// How long a request waits for a resource version that was not given yet.
 const FRESH_WAIT: Duration = Duration::from_secs(3);
@@ -69,24 +70,25 @@ impl Storage {
     /// A page of a resource's objects.
     pub(crate) async fn list(
         &self,
-        cacher: &Cacher,
+        entry: &Entry,
         selection: &Selection,
         request: ListRequest<'_>,
     ) -> ApiResult<ListPage> {
+        let cacher = &*entry.cacher;
         cacher.loaded().await;
-        let scan = Scan { storage: self, cacher, selection, namespace: request.namespace };
+        let scan = Scan { storage: self, entry, cacher, selection, namespace: request.namespace };
         if !request.continue_token.is_empty() {
             return scan.resume(request).await;
         }
         match request.version {
             Version::Newest => {
                 self.catch_up().await?;
-                scan.cached(None, request.limit)
+                scan.cached(None, request.limit).await
             }
-            Version::Any => scan.cached(None, None),
+            Version::Any => scan.cached(None, None).await,
             Version::NotOlderThan(rv) => {
                 self.fresh(rv).await?;
-                scan.cached(None, request.limit)
+                scan.cached(None, request.limit).await
             }
             Version::Exact(rv) => scan.at(rv, None, request.limit).await.map_err(store_error)?,
         }
@@ -104,6 +106,7 @@ impl Storage {
 /// One list at work.
 struct Scan<'a> {
     storage: &'a Storage,
+    entry: &'a Entry,
     cacher: &'a Cacher,
     selection: &'a Selection,
     namespace: &'a str,
@@ -115,14 +118,25 @@ impl Scan<'_> {
     }
 
     fn matches(&self, object: &Stored) -> bool {
-        self.selection.matches(&*self.cacher.resource, object)
+        self.selection.matches(&*self.entry.resource, object)
     }
 
-    fn cached(&self, after: Option<&str>, limit: Option<usize>) -> ApiResult<ListPage> {
+    async fn cached(&self, after: Option<&str>, limit: Option<usize>) -> ApiResult<ListPage> {
         let progress = self.storage.feed.progress();
-        let view =
-            self.cacher.view(&self.prefix(), after, limit, progress, |one| self.matches(one));
-        Ok(self.page(view.objects, view.rv, view.remaining))
+        let prefix = self.prefix();
+        if self.entry.converter.is_none() || self.selection.is_everything() {
+            let view = self.cacher.view(&prefix, after, limit, progress, |one| self.matches(one));
+            let objects = self.entry.shown(view.objects).await?;
+            return Ok(self.page(objects, view.rv, view.remaining));
+        }
+        // What a selector sees is the object in the version that was asked for.
+        let view = self.cacher.view(&prefix, after, None, progress, |_| true);
+        let mut objects = self.entry.shown(view.objects).await?;
+        objects.retain(|one| self.matches(one));
+        let limit = limit.unwrap_or(usize::MAX).min(objects.len());
+        let remaining = (objects.len() - limit) as u64;
+        objects.truncate(limit);
+        Ok(self.page(objects, view.rv, remaining))
     }
 
     fn page(&self, objects: Vec<Arc<Stored>>, rv: Revision, remaining: u64) -> ListPage {
@@ -152,7 +166,7 @@ impl Scan<'_> {
         let after = format!("{}{}", self.prefix(), token.start.trim_end_matches('\0'));
         let Ok(rv) = Revision::try_from(token.rv) else {
             self.storage.catch_up().await?;
-            return self.cached(Some(&after), request.limit);
+            return self.cached(Some(&after), request.limit).await;
         };
         if rv == 0 {
             return Err(ApiError::bad_request(
@@ -161,7 +175,7 @@ impl Scan<'_> {
         }
         // Nothing changed since the first page: the cache is the snapshot.
         if self.storage.feed.progress() >= rv && self.cacher.last_rv() <= rv {
-            let mut page = self.cached(Some(&after), request.limit)?;
+            let mut page = self.cached(Some(&after), request.limit).await?;
             if self.cacher.last_rv() <= rv {
                 if let (false, Some(last)) = (page.continue_token.is_empty(), page.objects.last()) {
                     page.continue_token = self.token(token.rv, &last.key);
@@ -200,12 +214,14 @@ impl Scan<'_> {
             };
             let page = self.storage.store.range(range).await?;
             after = page.items.last().map(|last| last.key.to_string());
-            for item in page.items {
-                match self.storage.stored(self.cacher, item) {
-                    Ok(object) if self.matches(&object) => objects.push(object),
-                    Ok(_) => {}
-                    Err(error) => return Ok(Err(error)),
-                }
+            let read = page.items.into_iter().map(|item| self.storage.stored(self.cacher, item));
+            let shown = match read.collect::<ApiResult<Vec<_>>>() {
+                Ok(stored) => self.entry.shown(stored).await,
+                Err(error) => Err(error),
+            };
+            match shown {
+                Ok(shown) => objects.extend(shown.into_iter().filter(|one| self.matches(one))),
+                Err(error) => return Ok(Err(error)),
             }
             if page.remaining == 0 || objects.len() >= limit || after.is_none() {
                 return Ok(Ok(self.page(objects, rv, page.remaining)));

@@ -90,7 +90,8 @@ fn resolve(resource: &dyn Resource, name: &str) -> ApiResult<Field> {
         _ => {}
     }
     let known = resource.selectable_fields();
-    known.iter().position(|field| *field == name).map(Field::Selectable).ok_or_else(|| {
+    let place = known.iter().position(|field| *field == name).filter(|_| resource.selects(name));
+    place.map(Field::Selectable).ok_or_else(|| {
         ApiError::bad_request(if known.is_empty() && !resource.is_custom() {
             format!(
                 "{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use api::Value;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use store::Revision;
 
 use crate::resource::Resource;
@@ -26,6 +27,10 @@ pub(crate) struct Stored {
     /// Where `"metadata":{` ends.
     splice_at: usize,
     parsed: OnceLock<Arc<Value>>,
+    /// The object in other versions, as far as somebody asked for them.
+    forms: OnceLock<Box<Mutex<Vec<Arc<Stored>>>>>,
+    /// Whether the store has less: defaults were filled in when it was read.
+    pub(crate) is_completed: bool,
 }
 
 /// Labels and selectable fields, in one allocation: `key value key value … field field …`.
@@ -80,7 +85,8 @@ impl Stored {
     /// An object from the store, whose facts are known already.
     pub(crate) fn new(key: Arc<str>, rv: Revision, bytes: Bytes, facts: Facts) -> Self {
         let splice_at = splice_point(&bytes);
-        Self { key, rv, bytes, facts, splice_at, parsed: OnceLock::new() }
+        let (parsed, forms) = (OnceLock::new(), OnceLock::new());
+        Self { key, rv, bytes, facts, splice_at, parsed, forms, is_completed: false }
     }
 
     /// An object from the store; parses it for its facts.
@@ -91,13 +97,27 @@ impl Stored {
         bytes: Bytes,
     ) -> serde_json::Result<Self> {
         let mut object: Value = serde_json::from_slice(&bytes)?;
-        let bytes = if resource.complete_stored(&mut object) {
-            Bytes::from(encode(&mut object))
-        } else {
-            bytes
-        };
+        let is_completed = resource.complete_stored(&mut object);
+        let bytes = if is_completed { Bytes::from(encode(&mut object)) } else { bytes };
         let facts = Facts::of(resource, &object);
-        Ok(Self::new(key, rv, bytes, facts))
+        Ok(Self { is_completed, ..Self::new(key, rv, bytes, facts) })
+    }
+
+    /// The object in another version, if it was made already.
+    pub(crate) fn form(&self, api_version: &str) -> Option<Arc<Stored>> {
+        let forms = self.forms.get()?.lock();
+        forms.iter().find(|form| form.is_in(api_version)).cloned()
+    }
+
+    /// Keeps the object in another version; gives back the one that was there first.
+    pub(crate) fn keep_form(&self, made: Arc<Stored>) -> Arc<Stored> {
+        let mut forms = self.forms.get_or_init(Box::default).lock();
+        let same = |form: &&Arc<Stored>| form.bytes == made.bytes;
+        if let Some(known) = forms.iter().find(same) {
+            return known.clone();
+        }
+        forms.push(made.clone());
+        made
     }
 
     /// The object's namespace and name, from its key.

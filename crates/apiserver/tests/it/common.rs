@@ -25,7 +25,7 @@ use tower::ServiceExt;
 pub(crate) struct TestKind {
     info: ResourceInfo,
     schema: Option<&'static str>,
-    fields: &'static [&'static str],
+    fields: Vec<std::borrow::Cow<'static, str>>,
     graceful: bool,
     scale: bool,
     custom: bool,
@@ -65,7 +65,7 @@ impl TestKind {
                 storage_version_hash: "".into(),
             },
             schema: None,
-            fields: &[],
+            fields: Vec::new(),
             graceful: false,
             scale: false,
             custom: false,
@@ -86,7 +86,7 @@ impl TestKind {
     pub(crate) fn pod() -> Self {
         let mut kind = Self::new("", "Pod", "pods");
         kind.schema = Some("io.k8s.api.core.v1.Pod");
-        kind.fields = &["spec.nodeName", "status.phase"];
+        kind.fields = vec!["spec.nodeName".into(), "status.phase".into()];
         kind.graceful = true;
         kind
     }
@@ -188,8 +188,8 @@ impl Resource for TestKind {
         }
     }
 
-    fn selectable_fields(&self) -> &[&'static str] {
-        self.fields
+    fn selectable_fields(&self) -> &[std::borrow::Cow<'static, str>] {
+        &self.fields
     }
 
     fn is_custom(&self) -> bool {
