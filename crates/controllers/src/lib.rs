@@ -15,8 +15,10 @@ mod storage;
 mod workloads;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::drain::Drain;
+use base::readiness::Part;
 use reconcile::{Caches, Engine, Reconciler};
 
 pub use deps::Deps;
@@ -82,13 +84,24 @@ pub async fn run(
     let deps = Deps::new(caches, options);
     // All watches are registered before any work begins: the garbage collector's inventory has
     // other listeners, which must hear of everything.
-    let futures: Vec<_> = all()
+    let wanted: Vec<_> =
+        all().into_iter().filter(|one| !deps.options.disabled.contains(one.name)).collect();
+    let unsynced = Arc::new(AtomicUsize::new(wanted.len()));
+    let futures: Vec<_> = wanted
         .into_iter()
-        .filter(|one| !deps.options.disabled.contains(one.name))
-        .map(|one| engine.start((one.make)(&deps), client_for(one.name), drain.clone()))
+        .map(|one| {
+            let (unsynced, ready) = (unsynced.clone(), deps.options.ready.clone());
+            let synced = move || {
+                if unsynced.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    ready.iter().for_each(Part::ready);
+                }
+            };
+            engine.start_telling((one.make)(&deps), client_for(one.name), drain.clone(), synced)
+        })
         .collect();
     // Panics are contained further down; a task ends when it is drained.
     futures::future::join_all(futures.into_iter().map(tokio::spawn)).await;
+    deps.options.ready.iter().for_each(|part| part.unready("stopped"));
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base::clock::SharedClock;
+use base::readiness::Part;
 use base::rng::SharedRng;
 
 /// Signs what a CertificateSigningRequest asks for. Signing needs a CA's key, which this crate
@@ -57,6 +58,8 @@ pub struct ControllersOptions {
     pub signer: Option<Arc<dyn Signer>>,
     /// Makes legacy tokens; none are made without it.
     pub token_issuer: Option<Arc<dyn TokenIssuer>>,
+    /// Told when every controller knows what it reads and works.
+    pub ready: Option<Part>,
     /// Wall time.
     pub clock: SharedClock,
     /// Randomness.
@@ -74,6 +77,7 @@ impl Default for ControllersOptions {
             terminated_pods_max: 12_500,
             signer: None,
             token_issuer: None,
+            ready: None,
             clock: base::clock::system(),
             rng: SharedRng::from_os(),
         }

@@ -15,7 +15,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use auth::{UserInfo, groups, users};
 use base::clock::SharedClock;
 use base::drain::Drains;
 use base::readiness::Readiness;
@@ -60,18 +59,13 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
         rings,
         node_ip,
     };
-    if process.options.has("node") && process.options.has("proxy") {
-        // Named before the server answers, or it would be ready, then not, then ready again.
-        let _ = process.readiness.part(node::PROXY_PART);
-    }
+    name_parts(&process);
     let mut drains = Drains::default();
     let control_plane = ControlPlane::start(&process, &mut drains).await?;
     control_plane.start_acting(&process, &mut drains);
     if process.options.has("node") {
         node::start(&process, &control_plane, &mut drains).await?;
     }
-    let own = UserInfo::named(users::APISERVER, &[groups::MASTERS]);
-    addons::apply(&process, control_plane.client(own, "ferry-addons")).await;
     tracing::info!(address = %control_plane.address, "the API server is ready");
     tokio::select! {
         _ = terminate.recv() => {}
@@ -82,6 +76,20 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
         tracing::warn!(stage = late, "did not stop in time");
     }
     Ok(())
+}
+
+/// Names the parts whose readiness counts before the server answers, or it would be ready, then
+/// not, then ready again.
+fn name_parts(process: &Process) {
+    let has = |part| process.options.has(part);
+    let parts = [
+        (control_plane::SCHEDULER_PART, has("scheduler")),
+        (control_plane::CONTROLLERS_PART, has("controllers")),
+        (node::PROXY_PART, has("node") && has("proxy")),
+    ];
+    for (name, _) in parts.into_iter().filter(|(_, runs)| *runs) {
+        let _ = process.readiness.part(name);
+    }
 }
 
 /// Flags of the contract whose parts are not built yet end in words, not in silence.

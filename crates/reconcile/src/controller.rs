@@ -156,6 +156,18 @@ impl Engine {
         client: kube::Client,
         drain: Drain,
     ) -> impl Future<Output = ()> + Send + 'static {
+        self.start_telling(reconciler, client, drain, || {})
+    }
+
+    /// The same; `synced` is called once the caches that the controller reads are complete and its
+    /// work begins.
+    pub fn start_telling(
+        &self,
+        reconciler: Arc<dyn Reconciler>,
+        client: kube::Client,
+        drain: Drain,
+        synced: impl FnOnce() + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let name = reconciler.name();
         let queue = Queue::new(name);
         let writer = Writer::new(client, "kube-controller-manager");
@@ -175,7 +187,7 @@ impl Engine {
         };
         let mut watches = Watches::new(queue);
         reconciler.watches(&mut watches);
-        run(reconciler, ctx, watches.caches, drain)
+        run(reconciler, ctx, watches.caches, drain, synced)
     }
 }
 
@@ -184,6 +196,7 @@ async fn run(
     ctx: Ctx,
     caches: Vec<Arc<SharedCache>>,
     drain: Drain,
+    synced: impl FnOnce() + Send,
 ) {
     for cache in &caches {
         tokio::select! {
@@ -191,6 +204,7 @@ async fn run(
             () = drain.cancelled() => return,
         }
     }
+    synced();
     let workers = (0..reconciler.workers()).map(|_| {
         let (reconciler, ctx, drain) = (reconciler.clone(), ctx.clone(), drain.clone());
         tokio::spawn(async move { work(&*reconciler, &ctx, &drain).await })

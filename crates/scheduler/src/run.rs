@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::k8s_openapi::api::core::v1::{Node, Pod};
 use base::clock::SharedClock;
 use base::drain::Drain;
+use base::readiness::Part;
 use base::rng::SharedRng;
 use parking_lot::Mutex;
 use reconcile::{Caches, Event, Recorder, Writer};
@@ -29,6 +30,8 @@ pub struct SchedulerOptions {
     pub clock: SharedClock,
     /// Randomness, for ties.
     pub rng: SharedRng,
+    /// Told when it knows the cluster and decides.
+    pub ready: Part,
 }
 
 struct Scheduler {
@@ -72,6 +75,7 @@ pub async fn run(options: SchedulerOptions, caches: Caches, client: kube::Client
     });
     nodes.synced().await;
     pods.synced().await;
+    options.ready.ready();
     let executor = Executor {
         scheduler,
         writer,
@@ -83,6 +87,7 @@ pub async fn run(options: SchedulerOptions, caches: Caches, client: kube::Client
         () = drain.cancelled() => {}
         () = executor.run() => {}
     }
+    options.ready.unready("stopped");
 }
 
 impl Scheduler {

@@ -1,36 +1,72 @@
 //! The add-ons that are ordinary objects in `kube-system`: applied at every start, under a manager
 //! of their own, so that what people add to them stays.
+//!
+//! Each object is a key of a reconciler that watches nothing: it is applied once, and again with a
+//! back-off while it fails.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::Value;
 use api::names::split_api_version;
 use api::object::{api_version, kind, name, namespace};
 use api::typed::ResourceType;
-use reconcile::{Key, Patch, Writer};
+use async_trait::async_trait;
+use reconcile::{Action, Ctx, Error, Key, Patch, Reconciler, Watches};
 
 use super::Process;
 
 const MANAGER: &str = "ferry-addons";
 
-/// Applies every add-on that is not disabled.
-pub(crate) async fn apply(process: &Process, client: kube::Client) {
-    let options = &process.options;
-    let mut objects = Vec::new();
-    if options.has("dns") {
-        objects.extend(dns::manifests(
-            env!("CARGO_PKG_VERSION"),
-            &options.cluster_dns.to_string(),
-            &options.cluster_domain,
-        ));
-    }
-    let writer = Writer::new(client, MANAGER);
-    for object in objects {
-        let resource = resource_of(&object);
-        let key = Key::new(namespace(&object), name(&object));
-        let shown = format!("{} {}", kind(&object), name(&object));
-        let patch = Patch::Apply { object, manager: MANAGER.to_owned(), force: true };
-        if let Err(error) = writer.patch_raw(&resource, &key, "", patch).await {
-            tracing::error!(object = shown, %error, "an add-on could not be applied");
+/// Applies the objects of every add-on that is not disabled.
+pub(crate) struct Addons {
+    objects: BTreeMap<Key, Value>,
+}
+
+impl Addons {
+    /// The add-ons of a process.
+    pub(crate) fn new(process: &Process) -> Arc<Self> {
+        let options = &process.options;
+        let mut objects = Vec::new();
+        if options.has("dns") {
+            objects.extend(dns::manifests(
+                env!("CARGO_PKG_VERSION"),
+                &options.cluster_dns.to_string(),
+                &options.cluster_domain,
+            ));
         }
+        Arc::new(Self { objects: objects.into_iter().enumerate().map(numbered).collect() })
+    }
+}
+
+/// An object under its place in the manifests, by which keys sort: an account comes before the
+/// pods that run under it.
+fn numbered((at, object): (usize, Value)) -> (Key, Value) {
+    (Key::new("", &format!("{at:03} {} {}", kind(&object), name(&object))), object)
+}
+
+#[async_trait]
+impl Reconciler for Addons {
+    fn name(&self) -> &'static str {
+        "addons"
+    }
+
+    /// One after another, in the manifests' order.
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn watches(&self, watches: &mut Watches) {
+        self.objects.keys().for_each(|key| watches.once(key.clone()));
+    }
+
+    async fn reconcile(&self, ctx: &Ctx, key: &Key) -> Result<Action, Error> {
+        let Some(object) = self.objects.get(key) else { return Ok(Action::Await) };
+        let own = Key::new(namespace(object), name(object));
+        let patch =
+            Patch::Apply { object: object.clone(), manager: MANAGER.to_owned(), force: true };
+        ctx.writer.patch_raw(&resource_of(object), &own, "", patch).await?;
+        Ok(Action::Await)
     }
 }
 

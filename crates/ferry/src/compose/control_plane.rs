@@ -19,6 +19,7 @@ use store::SharedStore;
 use tokio::net::TcpListener;
 
 use super::Process;
+use super::addons::Addons;
 use crate::options::{Datastore, ServerOptions};
 use crate::pki::{Authority, Leaf, Subject, private_dir, write_secret};
 use crate::server::access::{
@@ -31,6 +32,10 @@ use crate::server::{bootstrap, kubeconfig};
 
 /// The issuer of service-account tokens, as upstream names it by default.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// The names under which the scheduler and the controllers report that they are ready.
+pub(crate) const SCHEDULER_PART: &str = "scheduler";
+pub(crate) const CONTROLLERS_PART: &str = "controllers";
 
 /// A running control plane.
 pub(crate) struct ControlPlane {
@@ -158,6 +163,7 @@ impl ControlPlane {
                 cluster_cidr: options.cluster_cidr.clone(),
                 root_ca_pem: self.authority.pem.clone(),
                 disabled: BTreeSet::new(),
+                ready: Some(process.readiness.part(CONTROLLERS_PART)),
                 clock: process.clock.clone(),
                 rng: process.rng.clone(),
                 ..controllers::ControllersOptions::default()
@@ -177,6 +183,7 @@ impl ControlPlane {
                 name: "default-scheduler".to_owned(),
                 clock: process.clock.clone(),
                 rng: process.rng.clone(),
+                ready: process.readiness.part(SCHEDULER_PART),
             };
             acting.spawn(scheduler::run(scheduler, self.caches.clone(), client, acting.token()));
         }
@@ -193,9 +200,11 @@ impl ControlPlane {
             clock: process.clock.clone(),
             rng: process.rng.clone(),
         };
-        let own = UserInfo::named(users::APISERVER, &[groups::MASTERS]);
-        let (client, drain) = (self.client(own, "kube-apiserver"), acting.token());
-        acting.spawn(engine.start(keeper, client, drain));
+        let own = || UserInfo::named(users::APISERVER, &[groups::MASTERS]);
+        let client = self.client(own(), "kube-apiserver");
+        acting.spawn(engine.start(keeper, client, acting.token()));
+        let client = self.client(own(), "ferry-addons");
+        acting.spawn(engine.start(Addons::new(process), client, acting.token()));
     }
 
     /// Writes the administrator's kubeconfig into the data directory, and where a flag says.

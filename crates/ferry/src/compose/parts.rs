@@ -8,6 +8,8 @@ use futures::stream::{self, BoxStream};
 use kubelet::{InProcessPart, PartLog};
 
 use super::Process;
+use super::control_plane::{CONTROLLERS_PART, SCHEDULER_PART};
+use super::node::PROXY_PART;
 use crate::logs::Rings;
 
 /// The flag that turns a part off, and the part's name as learners know it.
@@ -35,8 +37,10 @@ impl Part {
     fn reports(&self) -> &'static [&'static str] {
         match self.name {
             "kube-apiserver" => &["informer-sync", "poststarthook/bootstrap"],
-            "kube-proxy" => &["proxy"],
-            _ => &["informer-sync"],
+            "kube-scheduler" => &[SCHEDULER_PART],
+            "kube-controller-manager" => &[CONTROLLERS_PART],
+            "kube-proxy" => &[PROXY_PART],
+            _ => &[],
         }
     }
 }
