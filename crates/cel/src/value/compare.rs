@@ -1,0 +1,173 @@
+//! Equality and order. Numbers compare by what they are worth, whatever their type; values of
+//! types that have nothing in common are not equal.
+
+use std::cmp::Ordering;
+
+use super::{List, Map, Value};
+use crate::error::EvalError;
+use crate::schema::ListKind;
+
+impl<'a> Value<'a> {
+    /// Whether two values are equal.
+    pub(crate) fn equals(&self, other: &Value<'a>) -> Result<bool, EvalError> {
+        Ok(match (self, other) {
+            (Self::Null, Self::Null) | (Self::Variables, Self::Variables) => true,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::String(a), Self::String(b)) => **a == **b,
+            (Self::Bytes(a), Self::Bytes(b)) => a == b,
+            (Self::Timestamp(a), Self::Timestamp(b)) => a == b,
+            (Self::Duration(a), Self::Duration(b)) => a == b,
+            (Self::Type(a), Self::Type(b)) => a.name() == b.name(),
+            (Self::List(a), Self::List(b)) => lists(a, b)?,
+            (Self::Map(a), Self::Map(b)) => maps(a, b)?,
+            (Self::Optional(None), Self::Optional(None)) => true,
+            (Self::Optional(Some(a)), Self::Optional(Some(b))) => a.equals(b)?,
+            (Self::Opaque(a), Self::Opaque(b)) => a.equals(b),
+            _ => numbers(self, other) == Some(Some(Ordering::Equal)),
+        })
+    }
+
+    /// The order of two values.
+    pub(crate) fn order(&self, other: &Value<'_>) -> Result<Option<Ordering>, EvalError> {
+        Ok(Some(match (self, other) {
+            (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+            (Value::String(a), Value::String(b)) => (**a).cmp(&**b),
+            (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+            (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
+            (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
+            _ => return numbers(self, other).ok_or_else(EvalError::no_such_overload),
+        }))
+    }
+}
+
+/// The order of two numbers: none at all when one is no number, no order when one is NaN.
+fn numbers(one: &Value<'_>, other: &Value<'_>) -> Option<Option<Ordering>> {
+    let whole = |value: &Value<'_>| match value {
+        Value::Int(value) => Some(i128::from(*value)),
+        Value::Uint(value) => Some(i128::from(*value)),
+        _ => None,
+    };
+    match (one, other) {
+        (Value::Double(a), Value::Double(b)) => Some(a.partial_cmp(b)),
+        (Value::Double(a), b) => whole(b).map(|b| whole_to_double(b, *a).map(Ordering::reverse)),
+        (a, Value::Double(b)) => whole(a).map(|a| whole_to_double(a, *b)),
+        (a, b) => Some(Some(whole(a)?.cmp(&whole(b)?))),
+    }
+}
+
+/// Compares exactly, as conversion to a double would not.
+fn whole_to_double(whole: i128, double: f64) -> Option<Ordering> {
+    if double.is_nan() {
+        return None;
+    }
+    if double.abs() > 1e30 {
+        return Some(if double > 0.0 { Ordering::Less } else { Ordering::Greater });
+    }
+    let floor = double.floor();
+    #[expect(clippy::cast_possible_truncation, reason = "the number is whole and in range")]
+    let order = whole.cmp(&(floor as i128));
+    Some(order.then(if double > floor { Ordering::Less } else { Ordering::Equal }))
+}
+
+fn lists<'a>(one: &List<'a>, other: &List<'a>) -> Result<bool, EvalError> {
+    if one.len() != other.len() {
+        return Ok(false);
+    }
+    match one.kind() {
+        ListKind::Atomic => {
+            for (a, b) in one.iter().zip(other.iter()) {
+                if !a?.equals(&b?)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        // The order of sets and of lists with keys does not matter.
+        ListKind::Set => all_in(one, other, &[]),
+        ListKind::Map(keys) => all_in(one, other, keys),
+    }
+}
+
+/// Whether each item of one list is in the other; by its keys, if there are any, and then equal.
+fn all_in<'a>(one: &List<'a>, other: &List<'a>, keys: &[String]) -> Result<bool, EvalError> {
+    for item in one.iter() {
+        let item = item?;
+        let mut found = false;
+        for candidate in other.iter() {
+            let candidate = candidate?;
+            if same_keys(&item, &candidate, keys)? && item.equals(&candidate)? {
+                found = true;
+                break;
+            }
+        }
+        if !found {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether two items have the same keys.
+pub(crate) fn same_keys<'a>(
+    one: &Value<'a>,
+    other: &Value<'a>,
+    keys: &[String],
+) -> Result<bool, EvalError> {
+    for key in keys {
+        let key = crate::schema::escape(key).unwrap_or_else(|| key.clone());
+        let same = match (one.field(&key)?, other.field(&key)?) {
+            (Some(a), Some(b)) => a.equals(&b)?,
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn maps<'a>(one: &Map<'a>, other: &Map<'a>) -> Result<bool, EvalError> {
+    let entries = one.entries()?;
+    if entries.len() != other.keys().len() {
+        return Ok(false);
+    }
+    for (key, value) in entries {
+        match other.find(&key)? {
+            Some(found) if value.equals(&found)? => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Joins lists as their type says: sets take what is new, lists with keys put items in the place of
+/// those with the same keys.
+pub(crate) fn join<'a>(one: &List<'a>, other: &List<'a>) -> Result<Value<'a>, EvalError> {
+    let mut items = one.items()?;
+    let keys: &[String] = match one.kind() {
+        ListKind::Atomic => {
+            items.extend(other.items()?);
+            return Ok(Value::list(items));
+        }
+        ListKind::Set => &[],
+        ListKind::Map(keys) => keys,
+    };
+    for item in other.iter() {
+        let item = item?;
+        let mut place = None;
+        for (index, known) in items.iter().enumerate() {
+            let same =
+                if keys.is_empty() { known.equals(&item)? } else { same_keys(known, &item, keys)? };
+            if same {
+                place = Some(index);
+                break;
+            }
+        }
+        match place {
+            Some(index) => items[index] = item,
+            None => items.push(item),
+        }
+    }
+    Ok(Value::list(items))
+}
