@@ -2,10 +2,17 @@
 //!
 //! To add one: its file, its line in [`all`] at the place where its order belongs, a test beside it.
 
+mod always_pull_images;
 mod default_class;
 mod default_toleration_seconds;
+mod extended_resource_toleration;
+mod limit_ranger;
 mod namespace_lifecycle;
+mod persistent_volume_claim_resize;
+pub mod pod_security;
+mod pod_topology_labels;
 mod priority;
+mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
@@ -16,28 +23,93 @@ mod testing;
 use std::sync::Arc;
 
 use apiserver::admission::AdmissionPlugin;
+use base::clock::SharedClock;
 use base::rng::SharedRng;
 
 /// What plugins need beside the request.
 pub struct Deps {
     /// Randomness, for generated names.
     pub rng: SharedRng,
+    /// Wall time, for what ends by itself.
+    pub clock: SharedClock,
+    /// Who the Pod Security Standards do not hold for.
+    pub exemptions: pod_security::Exemptions,
 }
 
-/// The plugins, in upstream's order: the namespace first, since
+impl Deps {
+    /// What plugins need, with nobody exempt from anything.
+    #[must_use]
+    pub fn new(rng: SharedRng, clock: SharedClock) -> Self {
+        Self { rng, clock, exemptions: pod_security::Exemptions::default() }
+    }
+}
+
+/// Plugins that run only when they are asked for, as upstream's.
+const OFF: &[&str] = &["AlwaysPullImages", "ExtendedResourceToleration"];
+
+/// A name that is no plugin's.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no admission plugin {name}; there are {known}")]
+pub struct UnknownPlugin {
+    /// What was asked for.
+    pub name: String,
+    /// The names of all plugins.
+    pub known: String,
+}
+
+/// The plugins that run: those that are on by themselves or asked for, without those that are
+/// switched off.
+///
+/// # Errors
+/// When a name is no plugin's.
+pub fn enabled(
+    deps: &Deps,
+    enable: &[String],
+    disable: &[String],
+) -> Result<Vec<Arc<dyn AdmissionPlugin>>, UnknownPlugin> {
+    let all = all(deps);
+    for name in enable.iter().chain(disable) {
+        if !all.iter().any(|plugin| plugin.name() == name) {
+            let known: Vec<_> = all.iter().map(|plugin| plugin.name()).collect();
+            return Err(UnknownPlugin { name: name.clone(), known: known.join(", ") });
+        }
+    }
+    let lists = |list: &[String], name: &str| list.iter().any(|one| one == name);
+    let runs = |name: &str| !lists(disable, name) && (lists(enable, name) || !OFF.contains(&name));
+    Ok(all.into_iter().filter(|plugin| runs(plugin.name())).collect())
+}
+
+/// The plugins that run when nothing is asked for.
+///
+/// # Panics
+/// Never: no names are given that could be unknown.
+#[must_use]
+pub fn standard(deps: &Deps) -> Vec<Arc<dyn AdmissionPlugin>> {
+    enabled(deps, &[], &[]).expect("no name is given that could be unknown")
+}
+
+/// Every plugin, in upstream's order: the namespace first, since
 /// nothing else matters in one that is going; what fills in fields before what checks them.
 #[must_use]
 pub fn all(deps: &Deps) -> Vec<Arc<dyn AdmissionPlugin>> {
     vec![
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
+        Arc::new(limit_ranger::LimitRanger),
         Arc::new(service_account::ServiceAccount::new(deps.rng.clone())),
         Arc::new(taint_nodes_by_condition::TaintNodesByCondition),
+        Arc::new(always_pull_images::AlwaysPullImages),
+        Arc::new(pod_security::PodSecurity::new(deps.exemptions.clone())),
         Arc::new(priority::Priority),
         Arc::new(default_toleration_seconds::DefaultTolerationSeconds),
+        Arc::new(extended_resource_toleration::ExtendedResourceToleration),
         Arc::new(default_class::DefaultStorageClass),
         Arc::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+        Arc::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
         Arc::new(runtime_class::RuntimeClass),
         Arc::new(default_class::DefaultIngressClass),
+        Arc::new(pod_topology_labels::PodTopologyLabels),
+        // Last: what is refused for another reason is not charged.
+        Arc::new(resource_quota::ResourceQuota::new(deps.clock.clone())),
     ]
 }
 
@@ -46,9 +118,27 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    fn deps() -> Deps {
+        Deps::new(SharedRng::seeded(1), base::clock::system())
+    }
+
+    #[test]
+    fn plugins_are_switched_by_name() {
+        let names = |enable: &[&str], disable: &[&str]| -> Vec<&str> {
+            let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let plugins = enabled(&deps(), &owned(enable), &owned(disable)).unwrap();
+            plugins.iter().map(|plugin| plugin.name()).collect()
+        };
+        assert!(!names(&[], &[]).contains(&"AlwaysPullImages"));
+        assert!(names(&["AlwaysPullImages"], &[]).contains(&"AlwaysPullImages"));
+        assert!(!names(&[], &["Priority"]).contains(&"Priority"));
+        assert_eq!(names(&[], &[]).last(), Some(&"ResourceQuota"));
+        assert!(enabled(&deps(), &["Nothing".to_owned()], &[]).is_err());
+    }
+
     #[test]
     fn every_plugin_has_a_name_of_its_own() {
-        let plugins = all(&Deps { rng: SharedRng::seeded(1) });
+        let plugins = all(&deps());
         let names: BTreeSet<_> = plugins.iter().map(|plugin| plugin.name()).collect();
         assert_eq!(names.len(), plugins.len());
     }

@@ -44,18 +44,27 @@ impl AdmissionPlugin for Priority {
         if let Some(own) = int_at(pod, &["spec", "priority"])
             && own != class.value
         {
-            let why = "the integer value of priority must not be provided in pod spec; \
-                       priority admission controller computed ";
-            let why = format!("{why}{} from the given PriorityClass name", class.value);
+            let why = format!(
+                "the integer value of priority ({own}) must not be provided in pod spec; priority \
+                 admission controller computed {} from the given PriorityClass name",
+                class.value
+            );
             return Err(ApiError::forbidden(&resource, pod_name, &why));
         }
         if wanted.is_empty() && !class.name.is_empty() {
             set(pod, &["spec", "priorityClassName"], class.name);
         }
         set(pod, &["spec", "priority"], class.value);
-        if at(pod, &["spec", "preemptionPolicy"]).is_none() {
-            set(pod, &["spec", "preemptionPolicy"], class.preemption);
+        let own = str_at(pod, &["spec", "preemptionPolicy"]);
+        if !own.is_empty() && own != class.preemption {
+            let why = format!(
+                "the string value of PreemptionPolicy ({own}) must not be provided in pod spec; \
+                 priority admission controller computed {} from the given PriorityClass name",
+                class.preemption
+            );
+            return Err(ApiError::forbidden(&resource, pod_name, &why));
         }
+        set(pod, &["spec", "preemptionPolicy"], class.preemption);
         Ok(())
     }
 

@@ -91,6 +91,9 @@ pub(crate) struct Request {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) object: Value,
+    /// The stored object; `null` for a creation.
+    pub(crate) old: Value,
+    pub(crate) warnings: Vec<String>,
     pub(crate) user: UserInfo,
 }
 
@@ -110,6 +113,8 @@ impl Request {
             namespace: "default".to_owned(),
             name: String::new(),
             object,
+            old: Value::Null,
+            warnings: Vec::new(),
             user: UserInfo::named("ann", &[]),
         }
     }
@@ -133,6 +138,16 @@ impl Request {
         self.ask(plugin, api, false).await
     }
 
+    /// Asks a plugin's `validate`; the warnings that it gave.
+    pub(crate) async fn warnings(
+        mut self,
+        plugin: &dyn AdmissionPlugin,
+        api: &Objects,
+    ) -> ApiResult<Vec<String>> {
+        self.ask(plugin, api, false).await?;
+        Ok(self.warnings)
+    }
+
     async fn ask(
         &mut self,
         plugin: &dyn AdmissionPlugin,
@@ -140,7 +155,7 @@ impl Request {
         admit: bool,
     ) -> ApiResult<()> {
         let options = json!({});
-        let (mut warnings, mut audit) = (Vec::new(), Vec::new());
+        let mut audit = Vec::new();
         let mut request = AdmissionRequest {
             operation: self.operation,
             resource: self.resource.clone(),
@@ -150,11 +165,11 @@ impl Request {
             namespace: &self.namespace,
             name: &self.name,
             object: (!self.object.is_null()).then_some(&mut self.object),
-            old: None,
+            old: (!self.old.is_null()).then_some(&self.old),
             options: &options,
             user: &self.user,
             dry_run: false,
-            warnings: &mut warnings,
+            warnings: &mut self.warnings,
             audit: &mut audit,
         };
         if !plugin.handles(&request) {

@@ -65,6 +65,8 @@ pub(crate) struct ServerOptions {
     pub(crate) node_name: String,
     pub(crate) node_ip: Option<IpAddr>,
     pub(crate) disable: BTreeSet<String>,
+    pub(crate) enable_admission_plugins: Vec<String>,
+    pub(crate) disable_admission_plugins: Vec<String>,
     pub(crate) kubeconfig: Option<PathBuf>,
     pub(crate) container_runtime: Runtime,
     pub(crate) token: Option<String>,
@@ -118,6 +120,20 @@ pub(crate) fn args() -> Vec<Arg> {
             .value_delimiter(',')
             .action(ArgAction::Append)
             .value_parser(PARTS.to_vec()),
+        flag(
+            "enable-admission-plugins",
+            "FERRY_ENABLE_ADMISSION_PLUGINS",
+            "Admission plugins that run although they do not by themselves, separated by commas",
+        )
+        .value_delimiter(',')
+        .action(ArgAction::Append),
+        flag(
+            "disable-admission-plugins",
+            "FERRY_DISABLE_ADMISSION_PLUGINS",
+            "Admission plugins that do not run, separated by commas",
+        )
+        .value_delimiter(',')
+        .action(ArgAction::Append),
         flag(
             "part-kubeconfig",
             "FERRY_PART_KUBECONFIG",
@@ -188,6 +204,8 @@ pub(crate) fn parse(global: &ArgMatches, args: &ArgMatches) -> Result<ServerOpti
             .map(|text| text.parse().with_context(|| format!("--node-ip {text} is no address")))
             .transpose()?,
         disable: disable.into_iter().collect(),
+        enable_admission_plugins: values.list("enable-admission-plugins"),
+        disable_admission_plugins: values.list("disable-admission-plugins"),
         kubeconfig: global.get_one::<String>("kubeconfig").map(PathBuf::from),
         container_runtime,
         token: global.get_one::<String>("token").cloned().or_else(|| values.optional("join-token")),

@@ -54,7 +54,7 @@ pub fn full_api_server() -> ApiServer {
     let rng = SharedRng::seeded(SEED);
     api_server_with(resources::all(&deps(&rng)), |options| {
         options.rng = rng.clone();
-        options.admission = admission::all(&admission::Deps { rng });
+        options.admission = admission::standard(&admission::Deps::new(rng, base::clock::system()));
     })
 }
 

@@ -3,4 +3,3 @@
 pub(crate) mod aggregation;
 pub(crate) mod disruption;
 pub(crate) mod quota;
-pub(crate) mod usage;

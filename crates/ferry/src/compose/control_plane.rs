@@ -100,7 +100,11 @@ impl ControlPlane {
         };
         let jwks_uri = format!("https://{address}/openid/v1/jwks");
         let server = Server::new(apiserver::ServerOptions {
-            admission: admission::all(&admission::Deps { rng: process.rng.clone() }),
+            admission: admission::enabled(
+                &admission::Deps::new(process.rng.clone(), process.clock.clone()),
+                &options.enable_admission_plugins,
+                &options.disable_admission_plugins,
+            )?,
             authenticators,
             authorizers,
             clock: process.clock.clone(),

@@ -48,7 +48,8 @@ pub(crate) async fn start() -> Cluster {
 pub(crate) async fn without_node() -> Cluster {
     let rng = SharedRng::seeded(7);
     let server = testkit::api_server_with(resources::all(&deps(&rng)), |options| {
-        options.admission = admission::all(&admission::Deps { rng: rng.clone() });
+        options.admission =
+            admission::standard(&admission::Deps::new(rng.clone(), base::clock::system()));
     });
     let drain = Drain::new();
     let caches = Caches::new(server.client(), rng, drain.clone());

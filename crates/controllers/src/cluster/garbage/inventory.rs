@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use api::names::split_api_version;
+use api::names::{GroupResource, split_api_version};
 use api::typed::ResourceType;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use parking_lot::Mutex;
@@ -81,15 +81,13 @@ impl Inventory {
         }));
     }
 
-    /// How many objects of a resource (`configmaps`, `deployments.apps`) a namespace has; `None`
-    /// when no such resource is watched.
-    pub(crate) fn count(&self, resource: &str, namespace: &str) -> Option<usize> {
-        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+    /// How many objects of a resource a namespace has; `None` when no such resource is watched.
+    pub(crate) fn count(&self, resource: &GroupResource, namespace: &str) -> Option<usize> {
         let found = self
             .watched
             .lock()
             .keys()
-            .find(|one| *one.plural == *plural && &*one.group == group)
+            .find(|one| one.plural == resource.resource && one.group == resource.group)
             .cloned()?;
         let cache = self.caches.metadata(found);
         cache.has_synced().then(|| cache.list(namespace).len())
