@@ -49,7 +49,7 @@ start_server() {
   say "the server did not start"; tail -n 20 "$dir/server.log"; exit 1
 }
 
-# The Python of a folder with what its requirements.txt names.
+# Python with what requirements.txt names.
 python() {
   local venv=$cache/python
   if ! cmp -s "$root/tests/clients/requirements.txt" "$venv/requirements.txt"; then
@@ -61,12 +61,38 @@ python() {
   PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" "$@"
 }
 
+step_python() { count "PyPI kubernetes" python "$root/tests/clients/python_client.py" "$KUBECONFIG"; }
+
+# Modules are looked for beside the program, so it runs from the folder that has them.
+step_javascript() {
+  local folder=$cache/javascript
+  mkdir -p "$folder"
+  cp "$root/tests/clients/javascript_client.mjs" "$folder/"
+  if ! cmp -s "$root/tests/clients/package.json" "$folder/installed.json"; then
+    cp "$root/tests/clients/package.json" "$folder/"
+    if npm install --prefix "$folder" --silent --no-audit --no-fund --no-package-lock >&2; then
+      cp "$root/tests/clients/package.json" "$folder/installed.json"
+    fi
+  fi
+  count "npm @kubernetes/client-node" node "$folder/javascript_client.mjs" "$KUBECONFIG"
+}
+
+step_rust() {
+  count "kube-rs" cargo run --quiet --manifest-path "$root/Cargo.toml" --package it \
+    --example kube_client -- "$KUBECONFIG"
+}
+
+step_kubectl() {
+  command -v kubectl >/dev/null || { say "no kubectl here: its part is left out"; return; }
+  count "kubectl" "$root/tests/clients/kubectl.sh"
+}
+
 step_conformance() {
   count "conformance" python "$root/tests/conformance/run.py" --kubeconfig "$KUBECONFIG"
 }
 
 start_server
-[ $# -gt 0 ] || set -- conformance
+[ $# -gt 0 ] || set -- python javascript rust kubectl conformance
 for step in "$@"; do "step_$step"; done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -11,6 +11,7 @@ import threading
 from urllib.parse import quote, urlencode
 
 import kubernetes
+import urllib3
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -59,27 +60,27 @@ class Answer:
 class Connection:
     """A cluster as one kubeconfig shows it."""
 
-    def __init__(self, kubeconfig, **headers):
+    def __init__(self, kubeconfig, headers=()):
         configuration = kubernetes.client.Configuration()
         kubernetes.config.load_kube_config(kubeconfig, client_configuration=configuration)
         configuration.connection_pool_maxsize = 64
         self.kubeconfig = kubeconfig
         self.host = configuration.host
         self.pool = kubernetes.client.ApiClient(configuration).rest_client.pool_manager
-        self.headers = headers
+        self.headers = list(headers)
 
-    def impersonating(self, user, *groups):
-        """The same cluster as another user."""
-        other = Connection(self.kubeconfig)
-        other.headers = {"Impersonate-User": user}
-        if groups:
-            other.headers["Impersonate-Group"] = groups[0]
-        return other
+    def impersonating(self, user, groups=(), uid=None):
+        """The same cluster as another user sees it."""
+        headers = [("Impersonate-User", user)] + [("Impersonate-Group", group) for group in groups]
+        if uid:
+            headers.append(("Impersonate-Uid", uid))
+        return Connection(self.kubeconfig, headers)
 
     def open(self, method, path, query=None, body=None, headers=None):
         query = {key: value for key, value in (query or {}).items() if value is not None}
         url = self.host + path + ("?" + urlencode(query) if query else "")
-        sent = {"Accept": "application/json", "User-Agent": "conformance/v1", **self.headers}
+        sent = urllib3.HTTPHeaderDict(self.headers)
+        sent.update({"Accept": "application/json", "User-Agent": "conformance/v1"})
         if body is not None:
             sent["Content-Type"] = "application/json"
             if not isinstance(body, (str, bytes)):
