@@ -17,6 +17,7 @@ pub mod names;
 pub mod object;
 pub mod openapi;
 pub mod pod_resources;
+pub mod priority;
 pub mod proto;
 pub mod quantity;
 pub mod quota;

@@ -1,8 +1,12 @@
 //! Authentication: who sent this request.
 
+mod request_header;
+
 use api::status::ApiResult;
 use async_trait::async_trait;
 use auth::UserInfo;
+
+pub use request_header::{CertificateRoles, RequestHeaders};
 
 /// What a request brings to say who sent it.
 #[derive(Debug, Default)]
@@ -10,6 +14,9 @@ pub struct Credentials<'a> {
     /// The client certificate's subject, verified by TLS against the client CA: common name and
     /// organizations.
     pub certificate: Option<&'a CertificateSubject>,
+    /// The subject of a front proxy's certificate, verified against the authority of those: what
+    /// its headers say of the caller may be believed.
+    pub front_proxy: Option<&'a CertificateSubject>,
     /// `Authorization: Bearer …`.
     pub bearer_token: Option<&'a str>,
     /// All headers, for the front proxy's.
@@ -25,6 +32,10 @@ pub struct CertificateSubject {
     /// The user's groups.
     pub organizations: Vec<String>,
 }
+
+/// The subject of a front proxy's certificate, in the request's extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct FrontProxySubject(pub(crate) CertificateSubject);
 
 /// One way to authenticate. The chain takes the first that knows the caller.
 #[async_trait]

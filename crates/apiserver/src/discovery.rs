@@ -1,11 +1,11 @@
-//! Discovery: what is served, generated from the registry.
+//! Discovery: what is served, generated from the registry and from what other servers say.
 //!
-//! Invariant: documents belong to one snapshot of the registry, are made when somebody asks for
-//! the first time, and are replaced together with it.
+//! Invariant: documents belong to one snapshot of the registry and one generation of the other
+//! servers' versions, are made when somebody asks for the first time, and are replaced together.
 
 mod aggregated;
+mod catalogue;
 mod plain;
-mod version;
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -16,7 +16,12 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha512};
 
+use crate::aggregation::ServedVersions;
 use crate::registry::Snapshot;
+use catalogue::Catalogue;
+
+/// How many documents are kept: paths that are none must not fill the memory.
+const KEPT_MAX: usize = 1024;
 
 /// A document with its tag.
 #[derive(Clone)]
@@ -29,8 +34,15 @@ pub(crate) struct Document {
 /// The documents that were made of one snapshot.
 #[derive(Default)]
 pub(crate) struct Documents {
-    made: Mutex<HashMap<String, Option<Document>>>,
+    made: Mutex<Made>,
     tags: Mutex<HashMap<String, String>>,
+}
+
+/// Documents of one generation of the other servers' versions.
+#[derive(Default)]
+struct Made {
+    generation: u64,
+    documents: HashMap<String, Option<Document>>,
 }
 
 impl Documents {
@@ -62,6 +74,23 @@ impl Documents {
         self.tags.lock().insert(name.to_owned(), tag.clone());
         tag
     }
+
+    /// A document of a generation: `None` when it was not made, `Some(None)` when there is none.
+    fn made(&self, generation: u64, key: &str) -> Option<Option<Document>> {
+        let mut made = self.made.lock();
+        if made.generation != generation {
+            *made = Made { generation, documents: HashMap::new() };
+        }
+        made.documents.get(key).cloned()
+    }
+
+    fn keep(&self, generation: u64, key: String, document: Option<Document>) {
+        let mut made = self.made.lock();
+        let has_room = document.is_some() || made.documents.len() < KEPT_MAX;
+        if made.generation == generation && has_room {
+            made.documents.insert(key, document);
+        }
+    }
 }
 
 /// Which form of discovery.
@@ -76,25 +105,38 @@ pub(crate) enum Form {
 /// The document of a path (without a closing slash), if there is one.
 pub(crate) fn document(
     snapshot: &Arc<Snapshot>,
+    versions: &ServedVersions,
     path: &str,
     form: Form,
     address: &str,
 ) -> Option<Document> {
     let key = format!("{form:?} {path}");
-    if let Some(known) = snapshot.documents.made.lock().get(&key) {
-        return known.clone();
+    if let Some(known) = snapshot.documents.made(versions.generation, &key) {
+        return known;
     }
+    let catalogue = Catalogue::new(snapshot, versions);
     let made = match form {
-        Form::Plain => plain::document(snapshot, path, address),
-        Form::Aggregated(version) => aggregated::document(snapshot, path, version),
+        Form::Plain => plain::document(&catalogue, path, address),
+        Form::Aggregated(version) => aggregated::document(&catalogue, path, version),
     };
     let document = made.map(|value| tagged(&value));
-    let mut documents = snapshot.documents.made.lock();
-    // Paths that are none must not fill the memory.
-    if document.is_some() || documents.len() < 1024 {
-        documents.insert(key, document.clone());
-    }
+    snapshot.documents.keep(versions.generation, key, document.clone());
     document
+}
+
+/// The paths of all groups and versions.
+pub(crate) fn paths(snapshot: &Snapshot, versions: &ServedVersions) -> Vec<String> {
+    let mut paths = Vec::new();
+    for group in Catalogue::new(snapshot, versions).groups() {
+        if !group.name.is_empty() {
+            paths.push(format!("/apis/{}", group.name));
+        }
+        paths.extend(group.versions.iter().map(|version| match group.name {
+            "" => format!("/api/{}", version.name),
+            name => format!("/apis/{name}/{}", version.name),
+        }));
+    }
+    paths
 }
 
 fn tagged(value: &Value) -> Document {
@@ -113,16 +155,4 @@ fn tag_of(bytes: &[u8]) -> String {
     }
     tag.push('"');
     tag
-}
-
-/// The groups in upstream's order of priority, those of custom resources after them by name; the
-/// core group is not among them. Versions newest first.
-fn groups(snapshot: &Snapshot) -> Vec<(&str, Vec<&str>)> {
-    let mut found: Vec<(&str, Vec<&str>)> =
-        snapshot.group_versions().into_iter().filter(|(group, _)| !group.is_empty()).collect();
-    found.sort_by_key(|(group, _)| (version::group_rank(group), *group));
-    for (_, versions) in &mut found {
-        versions.sort_by_key(|name| version::rank(name));
-    }
-    found
 }

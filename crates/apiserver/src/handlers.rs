@@ -8,6 +8,7 @@ mod delete;
 mod nonresource;
 mod options;
 mod read;
+mod remote;
 mod scale;
 mod subresource;
 mod watch;
@@ -211,13 +212,18 @@ async fn admit(
 }
 
 async fn dispatch(call: Call, body: Body) -> ApiResult<Response> {
+    if let Some(service) = remote::service_of(&call) {
+        return Ok(remote::forward(call, service, body).await);
+    }
     if !call.info.is_resource {
+        let others = remote::documents(&call).await;
         if call.info.path.starts_with("/openapi/") {
             // Making a document takes a while of pure computing.
-            let made = tokio::task::spawn_blocking(move || nonresource::serve(&call)).await;
+            let made =
+                tokio::task::spawn_blocking(move || nonresource::serve(&call, &others)).await;
             return made.map_err(ApiError::internal)?;
         }
-        return nonresource::serve(&call);
+        return nonresource::serve(&call, &others);
     }
     let snapshot = call.core.registry.snapshot();
     let info = &call.info;

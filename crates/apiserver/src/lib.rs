@@ -7,6 +7,7 @@
 //! [`ServerOptions`]; nothing here changes.
 
 pub mod admission;
+pub mod aggregation;
 pub mod audit;
 pub mod authn;
 pub mod authz;
@@ -22,6 +23,7 @@ mod openapi;
 mod patch;
 mod proto;
 mod registry;
+pub mod relay;
 mod render;
 mod request;
 pub mod resource;
@@ -29,6 +31,8 @@ mod response;
 mod serve;
 mod server;
 mod storage;
+#[cfg(test)]
+mod test_kind;
 mod version;
 mod watch;
 

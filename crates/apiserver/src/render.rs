@@ -188,7 +188,8 @@ impl<'a> Renderer<'a> {
         if columns {
             write_json(self.entry.resource.columns(), out);
         } else {
-            out.extend_from_slice(b"[]");
+            // As Go writes a list that was never made.
+            out.extend_from_slice(b"null");
         }
         out.extend_from_slice(b",\"rows\":[");
     }

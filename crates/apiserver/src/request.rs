@@ -192,7 +192,7 @@ impl<'a> Query<'a> {
 
     /// A boolean as apimachinery converts it: present, and neither `0` nor `false`.
     pub(crate) fn flag(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| !matches!(value, "0" | "false" | "False" | "FALSE" | "f"))
+        self.get(key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     /// A number, when there is one.

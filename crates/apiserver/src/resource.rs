@@ -213,6 +213,9 @@ pub struct SubresourceRequest {
     pub http: HttpRequest,
 }
 
+/// The body of an HTTP request or response.
+pub type HttpBody = axum::body::Body;
+
 /// An HTTP request as the server got it.
 pub type HttpRequest = axum::extract::Request;
 

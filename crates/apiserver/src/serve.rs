@@ -7,12 +7,13 @@ use base::drain::Drain;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use crate::authn::CertificateSubject;
+use crate::authn::{CertificateSubject, FrontProxySubject};
 use crate::handlers::ListenerDrain;
 use crate::server::Server;
 
@@ -109,12 +110,7 @@ impl Connection {
             tracing::debug!(peer = %self.peer, "a TLS handshake failed");
             return;
         };
-        let subject = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .and_then(|certificate| subject_of(certificate));
+        let (user, proxy) = self.identity(stream.get_ref().1.peer_certificates());
         let service = self.server.service();
         let (drain, peer) = (self.drain.clone(), self.peer);
         let service =
@@ -122,8 +118,11 @@ impl Connection {
                 let extensions = request.extensions_mut();
                 extensions.insert(ListenerDrain(drain.clone()));
                 extensions.insert(PeerAddress(peer));
-                if let Some(subject) = &subject {
+                if let Some(subject) = &user {
                     extensions.insert(subject.clone());
+                }
+                if let Some(subject) = &proxy {
+                    extensions.insert(FrontProxySubject(subject.clone()));
                 }
                 service.clone().call(request)
             });
@@ -149,6 +148,28 @@ impl Connection {
         };
         if let Err(error) = result {
             tracing::debug!(peer = %self.peer, %error, "a connection ended");
+        }
+    }
+}
+
+impl Connection {
+    /// Who the certificate is of, as a user and as a front proxy.
+    fn identity(
+        &self,
+        chain: Option<&[CertificateDer<'_>]>,
+    ) -> (Option<CertificateSubject>, Option<CertificateSubject>) {
+        let Some((chain, leaf)) = chain.and_then(|chain| Some((chain, chain.first()?))) else {
+            return (None, None);
+        };
+        let Some(subject) = subject_of(leaf) else { return (None, None) };
+        let core = &self.server.core;
+        match &core.certificate_roles {
+            None => (Some(subject), None),
+            Some(roles) => {
+                let roles = roles.of(chain, core.clock.now());
+                let proxy = roles.is_proxy.then(|| subject.clone());
+                (roles.is_user.then_some(subject), proxy)
+            }
         }
     }
 }

@@ -10,8 +10,9 @@ use base::rng::SharedRng;
 use store::SharedStore;
 
 use crate::admission::AdmissionPlugin;
+use crate::aggregation::Aggregator;
 use crate::audit::AuditSink;
-use crate::authn::Authenticator;
+use crate::authn::{Authenticator, CertificateRoles};
 use crate::authz::Authorizer;
 use crate::filters::flow::{FlowControl, InFlight};
 use crate::metrics::Metrics;
@@ -31,6 +32,8 @@ pub struct ServerOptions {
     pub admission: Vec<Arc<dyn AdmissionPlugin>>,
     /// Asked in order; the first that knows the caller decides.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Whose client certificates are front proxies'; all are users' without it.
+    pub certificate_roles: Option<Arc<CertificateRoles>>,
     /// Asked in order; without any, everything is allowed.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// Whether callers without credentials are `system:anonymous` instead of refused.
@@ -51,6 +54,8 @@ pub struct ServerOptions {
     pub audit: Option<Arc<dyn AuditSink>>,
     /// The OpenAPI documents.
     pub openapi: Option<Arc<dyn OpenApiSource>>,
+    /// The groups that other servers answer for.
+    pub aggregator: Option<Arc<dyn Aggregator>>,
     /// The issuer's documents: path and JSON (`/.well-known/openid-configuration`,
     /// `/openid/v1/jwks`).
     pub static_documents: Vec<(String, String)>,
@@ -70,6 +75,7 @@ impl ServerOptions {
             resources,
             admission: Vec::new(),
             authenticators: Vec::new(),
+            certificate_roles: None,
             authorizers: Vec::new(),
             allow_anonymous: true,
             clock: base::clock::system(),
@@ -80,6 +86,7 @@ impl ServerOptions {
             flow: Arc::new(InFlight::default()),
             audit: None,
             openapi: Some(Arc::new(StandardOpenApi::new(&VersionInfo::default().git_version))),
+            aggregator: None,
             static_documents: Vec::new(),
             advertise_address: "127.0.0.1:6443".to_owned(),
             metrics_sources: Vec::new(),
@@ -93,6 +100,7 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) admission: Vec<Arc<dyn AdmissionPlugin>>,
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
+    pub(crate) certificate_roles: Option<Arc<CertificateRoles>>,
     pub(crate) authorizers: Vec<Arc<dyn Authorizer>>,
     pub(crate) allow_anonymous: bool,
     pub(crate) clock: SharedClock,
@@ -102,6 +110,7 @@ pub(crate) struct Core {
     pub(crate) flow: Arc<dyn FlowControl>,
     pub(crate) audit: Option<Arc<dyn AuditSink>>,
     pub(crate) openapi: Option<Arc<dyn OpenApiSource>>,
+    pub(crate) aggregator: Option<Arc<dyn Aggregator>>,
     pub(crate) static_documents: Vec<(String, String)>,
     pub(crate) advertise_address: String,
     pub(crate) metrics: Metrics,
@@ -138,6 +147,7 @@ impl Server {
                 registry,
                 admission: options.admission,
                 authenticators: options.authenticators,
+                certificate_roles: options.certificate_roles,
                 authorizers: options.authorizers,
                 allow_anonymous: options.allow_anonymous,
                 clock: options.clock,
@@ -147,6 +157,7 @@ impl Server {
                 flow: options.flow,
                 audit: options.audit,
                 openapi: options.openapi,
+                aggregator: options.aggregator,
                 static_documents: options.static_documents,
                 advertise_address: options.advertise_address,
                 metrics: Metrics::default(),
@@ -216,6 +227,18 @@ impl Server {
             (namespace.to_owned(), name.to_owned())
         };
         view.objects.iter().map(name).collect()
+    }
+
+    /// The groups and versions that this server serves itself and lists.
+    #[must_use]
+    pub fn group_versions(&self) -> Vec<(String, String)> {
+        let snapshot = self.core.registry.snapshot();
+        let all = snapshot.group_versions();
+        all.into_iter()
+            .flat_map(|(group, versions)| {
+                versions.into_iter().map(|version| (group.to_owned(), version.to_owned()))
+            })
+            .collect()
     }
 
     /// Makes discovery anew.

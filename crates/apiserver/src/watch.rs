@@ -379,7 +379,7 @@ impl Watcher {
         if std::mem::take(&mut self.is_first) {
             write_json(self.entry.resource.columns(), out);
         } else {
-            out.extend_from_slice(b"[]");
+            out.extend_from_slice(b"null");
         }
         out.extend_from_slice(b",\"rows\":[{\"cells\":");
         let cells = vec![serde_json::Value::Null; self.entry.resource.columns().len()];

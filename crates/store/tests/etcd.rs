@@ -1,87 +1,12 @@
 //! The conformance suite on a real etcd: Debian's `etcd-server`, on loopback, with fsync.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use store::etcd::{EtcdOptions, EtcdStore};
-use store::suite::{self, Subject};
+use store::etcd::EtcdOptions;
+use store::suite::{self, Etcd, Subject};
 use store::{Expect, Range, Store, StoreError, Write};
-
-/// An etcd of its own, ended with the test.
-struct Etcd {
-    child: Child,
-    url: String,
-    dir: tempfile::TempDir,
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-impl Etcd {
-    fn start(tls: Option<&Path>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (client, peer) = (free_port(), free_port());
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let url = format!("{scheme}://127.0.0.1:{client}");
-        let peer = format!("http://127.0.0.1:{peer}");
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let mut command = Command::new("etcd");
-        command
-            .args(["--name", "test", "--data-dir"])
-            .arg(dir.path().join("data"))
-            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("test={peer}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        if let Some(pki) = tls {
-            for (flag, file) in
-                [("--cert-file", "cert"), ("--key-file", "key"), ("--trusted-ca-file", "ca")]
-            {
-                command.arg(flag).arg(pki.join(format!("{file}.pem")));
-            }
-            command.arg("--client-cert-auth");
-        }
-        let child = command.spawn().unwrap_or_else(|error| {
-            panic!("cannot start etcd ({error}): apt-get install etcd-server (make test does)")
-        });
-        Self { child, url, dir }
-    }
-
-    fn options(&self) -> EtcdOptions {
-        EtcdOptions { endpoints: vec![self.url.clone()], ..EtcdOptions::default() }
-    }
-
-    /// Connects as soon as it answers.
-    async fn connect(&mut self, options: EtcdOptions) -> std::sync::Arc<EtcdStore> {
-        let mut tries = tokio::time::interval(Duration::from_millis(50));
-        for _ in 0..400 {
-            tries.tick().await;
-            if let Some(status) = self.child.try_wait().unwrap() {
-                let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap();
-                panic!("etcd ended with {status}:\n{log}");
-            }
-            match store::etcd::connect(options.clone()).await {
-                Ok(store) => return store,
-                Err(StoreError::Unavailable(_)) => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-        panic!("etcd did not answer within 20 s");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_passes_the_suite() {
@@ -145,9 +70,7 @@ async fn an_etcd_that_dies_and_comes_back() {
     store.write(put("/a")).await.unwrap();
     let mut watch = store.watch("/", 0).await.unwrap();
     // Nothing answers: an error, not a wait.
-    let (port, data) = (etcd.url.clone(), etcd.dir.path().join("data"));
-    etcd.child.kill().unwrap();
-    etcd.child.wait().unwrap();
+    etcd.kill();
     let error = store.write(put("/b")).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     use futures::StreamExt;
@@ -161,15 +84,7 @@ async fn an_etcd_that_dies_and_comes_back() {
     };
     let end = tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
     assert!(matches!(end, Some(Err(StoreError::Unavailable(_)))), "{end:?}");
-    etcd.child = Command::new("etcd")
-        .args(["--name", "test", "--data-dir"])
-        .arg(data)
-        .args(["--listen-client-urls", &port, "--advertise-client-urls", &port])
-        .args(["--listen-peer-urls", &format!("http://127.0.0.1:{}", free_port())])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    etcd.again();
     let mut tries = tokio::time::interval(Duration::from_millis(50));
     let back = async {
         loop {

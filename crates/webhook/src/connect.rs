@@ -19,15 +19,25 @@ use crate::dial::{Destination, dial};
 use crate::error::{DialError, tls_text};
 use crate::services::ServiceResolver;
 
-/// Connects to one webhook.
+/// Connects to one server.
 #[derive(Clone)]
-pub(crate) struct Connector {
+pub struct Connector {
     pub(crate) services: Arc<dyn ServiceResolver>,
     pub(crate) service: Option<ServiceReference>,
     pub(crate) tls: TlsConnector,
 }
 
 impl Connector {
+    /// One that connects to a Service, whatever the URI says.
+    #[must_use]
+    pub fn to_service(
+        services: Arc<dyn ServiceResolver>,
+        service: ServiceReference,
+        tls: TlsConnector,
+    ) -> Self {
+        Self { services, service: Some(service), tls }
+    }
+
     async fn connect(self, uri: http::Uri) -> Result<Stream, DialError> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let (destinations, name) = match &self.service {
@@ -65,7 +75,7 @@ impl tower_service::Service<http::Uri> for Connector {
 }
 
 /// A connection, as hyper's client wants it.
-pub(crate) struct Stream(TokioIo<TlsStream<TcpStream>>);
+pub struct Stream(TokioIo<TlsStream<TcpStream>>);
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {

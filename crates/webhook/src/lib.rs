@@ -7,6 +7,7 @@
 //! Who is asked is a [`ClientConfig`]; how a Service becomes an address is a [`ServiceResolver`]'s
 //! to say; [`Caller`] asks.
 
+mod anyone;
 mod caller;
 mod config;
 mod connect;
@@ -17,6 +18,7 @@ mod trust;
 
 pub use caller::Caller;
 pub use config::{ClientConfig, ServiceReference};
+pub use connect::Connector;
 pub use dial::{Destination, dial};
 pub use error::{CallError, DialError};
 pub use services::{ServiceResolver, Services};

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+use crate::anyone::Anyone;
 use crate::error::CallError;
 
 /// Whose certificates are believed.
@@ -19,6 +20,8 @@ pub enum Trust<'a> {
     System,
     /// Those in this PEM bundle, and no other.
     Bundle(&'a [u8]),
+    /// Everybody: what answers is not verified.
+    Anyone,
 }
 
 /// How TLS is spoken to a server, without a certificate of one's own.
@@ -28,7 +31,15 @@ pub enum Trust<'a> {
 pub fn client_config(trust: Trust<'_>) -> Result<ClientConfig, CallError> {
     let unusable =
         |why: String| CallError::config(format!("unable to load root certificates: {why}"));
+    let builder = ClientConfig::builder();
     let (roots, own) = match trust {
+        Trust::Anyone => {
+            let verifier = Arc::new(Anyone::default());
+            return Ok(builder
+                .dangerous()
+                .with_custom_certificate_verifier(verifier)
+                .with_no_client_auth());
+        }
         Trust::System => (system_roots(), Vec::new()),
         Trust::Bundle(pem) => {
             let own: Vec<_> = CertificateDer::pem_slice_iter(pem)
@@ -44,7 +55,6 @@ pub fn client_config(trust: Trust<'_>) -> Result<ClientConfig, CallError> {
             (Arc::new(roots), own)
         }
     };
-    let builder = ClientConfig::builder();
     let mut config = if roots.is_empty() {
         // A system without authorities believes nobody.
         builder.with_root_certificates(roots).with_no_client_auth()

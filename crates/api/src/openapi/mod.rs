@@ -8,6 +8,7 @@ mod custom;
 mod definitions;
 mod facts;
 mod gnostic;
+mod merge;
 mod operations;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value, json};
 use facts::{Facts, Row};
 
 pub use gnostic::v2_protobuf;
+pub use merge::{merge_v2, only_below};
 
 /// Which of the two forms a document has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

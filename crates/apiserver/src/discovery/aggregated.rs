@@ -2,24 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::{groups, version};
-use crate::registry::{Entry, Snapshot};
+use super::catalogue::{Catalogue, Group};
+use crate::registry::Entry;
 use crate::resource::Subresource;
 
 /// The document of `/api` or `/apis`.
-pub(super) fn document(snapshot: &Snapshot, path: &str, form: &str) -> Option<Value> {
-    let items: Vec<Value> = match path {
-        "/api" => {
-            let mut versions = snapshot.group_versions().get("").cloned().unwrap_or_default();
-            versions.sort_by_key(|name| version::rank(name));
-            vec![group(snapshot, "", &versions)]
-        }
-        "/apis" => groups(snapshot)
-            .iter()
-            .map(|(name, versions)| group(snapshot, name, versions))
-            .collect(),
+pub(super) fn document(catalogue: &Catalogue<'_>, path: &str, form: &str) -> Option<Value> {
+    let is_core = match path {
+        "/api" => true,
+        "/apis" => false,
         _ => return None,
     };
+    let items: Vec<Value> = catalogue
+        .groups()
+        .iter()
+        .filter(|one| one.name.is_empty() == is_core)
+        .map(|one| group(catalogue, one))
+        .collect();
     Some(json!({
         "kind": "APIGroupDiscoveryList",
         "apiVersion": format!("apidiscovery.k8s.io/{form}"),
@@ -28,33 +27,30 @@ pub(super) fn document(snapshot: &Snapshot, path: &str, form: &str) -> Option<Va
     }))
 }
 
-fn group(snapshot: &Snapshot, name: &str, versions: &[&str]) -> Value {
-    let metadata = if name.is_empty() { json!({}) } else { json!({ "name": name }) };
-    let versions: Vec<Value> = versions
+fn group(catalogue: &Catalogue<'_>, group: &Group<'_>) -> Value {
+    let metadata = if group.name.is_empty() { json!({}) } else { json!({ "name": group.name }) };
+    let versions: Vec<Value> = group
+        .versions
         .iter()
         .map(|version| {
-            json!({
-                "version": version,
-                "resources": resources(snapshot, name, version),
-                "freshness": "Current",
-            })
+            let (resources, is_stale) = match version.remote {
+                Some(remote) => (Value::Array(remote.resources.to_vec()), remote.is_stale),
+                None => (resources(catalogue, group.name, version.name), false),
+            };
+            let mut said = json!({ "version": version.name });
+            if resources.as_array().is_some_and(|all| !all.is_empty()) {
+                said["resources"] = resources;
+            }
+            said["freshness"] = if is_stale { "Stale" } else { "Current" }.into();
+            said
         })
         .collect();
     json!({ "metadata": metadata, "versions": versions })
 }
 
-fn resources(snapshot: &Snapshot, group: &str, version: &str) -> Vec<Value> {
-    let mut entries: Vec<&Entry> = snapshot
-        .entries()
-        .iter()
-        .map(|entry| &**entry.in_version(version))
-        .filter(|entry| {
-            let info = entry.resource.info();
-            info.group == group && info.versions.iter().any(|one| one.name == version && one.listed)
-        })
-        .collect();
-    entries.sort_by(|left, right| left.gr.resource.cmp(&right.gr.resource));
-    entries.into_iter().map(|entry| resource(entry, version)).collect()
+fn resources(catalogue: &Catalogue<'_>, group: &str, version: &str) -> Value {
+    let kinds = catalogue.kinds(group, version);
+    kinds.into_iter().map(|entry| resource(entry, version)).collect()
 }
 
 fn resource(entry: &Entry, version: &str) -> Value {

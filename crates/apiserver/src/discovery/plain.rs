@@ -2,69 +2,59 @@
 
 use serde_json::{Value, json};
 
-use super::groups;
-use crate::registry::{Entry, Snapshot};
+use super::catalogue::{Catalogue, Group};
+use crate::registry::Entry;
 use crate::resource::Subresource;
 
-/// The document of a path.
-pub(super) fn document(snapshot: &Snapshot, path: &str, address: &str) -> Option<Value> {
+/// The document of a path. Those of other servers' versions are theirs to give.
+pub(super) fn document(catalogue: &Catalogue<'_>, path: &str, address: &str) -> Option<Value> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     match parts.as_slice() {
-        ["api"] => Some(versions(snapshot, address)),
-        ["apis"] => Some(group_list(snapshot)),
-        ["api", version] => resources(snapshot, "", version),
-        ["apis", group] => {
-            groups(snapshot).into_iter().find(|(name, _)| name == group).map(|(name, versions)| {
-                let mut found = self::group(name, &versions);
-                found["kind"] = "APIGroup".into();
-                found["apiVersion"] = "v1".into();
-                found
-            })
-        }
-        ["apis", group, version] if !group.is_empty() => resources(snapshot, group, version),
+        ["api"] => Some(versions(catalogue, address)),
+        ["apis"] => Some(group_list(catalogue)),
+        ["api", version] => resources(catalogue, "", version),
+        ["apis", name] => catalogue.group(name).map(|found| {
+            let mut found = group(&found);
+            found["kind"] = "APIGroup".into();
+            found["apiVersion"] = "v1".into();
+            found
+        }),
+        ["apis", group, version] => resources(catalogue, group, version),
         _ => None,
     }
 }
 
-fn versions(snapshot: &Snapshot, address: &str) -> Value {
-    let served = snapshot.group_versions();
+fn versions(catalogue: &Catalogue<'_>, address: &str) -> Value {
+    let core = catalogue.group("");
+    let versions: Vec<&str> =
+        core.iter().flat_map(|core| core.versions.iter().map(|version| version.name)).collect();
     json!({
         "kind": "APIVersions",
-        "versions": served.get("").cloned().unwrap_or_default(),
+        "versions": versions,
         "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": address }],
     })
 }
 
-fn group_list(snapshot: &Snapshot) -> Value {
-    let all: Vec<Value> =
-        groups(snapshot).iter().map(|(name, versions)| group(name, versions)).collect();
+fn group_list(catalogue: &Catalogue<'_>) -> Value {
+    let groups = catalogue.groups();
+    let all: Vec<Value> = groups.iter().filter(|one| !one.name.is_empty()).map(group).collect();
     json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": all })
 }
 
-fn group(name: &str, versions: &[&str]) -> Value {
+fn group(group: &Group<'_>) -> Value {
+    let name = group.name;
     let shown =
-        |version: &&str| json!({ "groupVersion": format!("{name}/{version}"), "version": version });
-    json!({
-        "name": name,
-        "versions": versions.iter().map(shown).collect::<Vec<_>>(),
-        "preferredVersion": versions.first().map(shown),
-    })
+        |version: &str| json!({ "groupVersion": format!("{name}/{version}"), "version": version });
+    let versions: Vec<Value> = group.versions.iter().map(|version| shown(version.name)).collect();
+    let preferred = versions.first().cloned();
+    json!({ "name": name, "versions": versions, "preferredVersion": preferred })
 }
 
-fn resources(snapshot: &Snapshot, group: &str, version: &str) -> Option<Value> {
-    let mut entries: Vec<&Entry> = snapshot
-        .entries()
-        .iter()
-        .map(|entry| &**entry.in_version(version))
-        .filter(|entry| {
-            let info = entry.resource.info();
-            info.group == group && info.versions.iter().any(|one| one.name == version && one.listed)
-        })
-        .collect();
+fn resources(catalogue: &Catalogue<'_>, group: &str, version: &str) -> Option<Value> {
+    let entries = catalogue.kinds(group, version);
     if entries.is_empty() {
         return None;
     }
-    entries.sort_by(|left, right| left.gr.resource.cmp(&right.gr.resource));
     let mut all = Vec::new();
     for entry in entries {
         if !entry.resource.info().verbs.is_empty() {

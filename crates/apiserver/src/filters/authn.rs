@@ -4,7 +4,7 @@ use api::status::{ApiError, ApiResult};
 use auth::UserInfo;
 use http::request::Parts;
 
-use crate::authn::{CertificateSubject, Credentials};
+use crate::authn::{CertificateSubject, Credentials, FrontProxySubject};
 use crate::server::Core;
 
 /// The caller: from the request's extensions when it comes from inside the process, from the
@@ -16,6 +16,7 @@ pub(crate) async fn identify(core: &Core, parts: &Parts) -> ApiResult<UserInfo> 
     let bearer = bearer_token(parts);
     let credentials = Credentials {
         certificate: parts.extensions.get::<CertificateSubject>(),
+        front_proxy: parts.extensions.get::<FrontProxySubject>().map(|proxy| &proxy.0),
         bearer_token: bearer,
         headers: Some(&parts.headers),
     };
@@ -24,8 +25,9 @@ pub(crate) async fn identify(core: &Core, parts: &Parts) -> ApiResult<UserInfo> 
             return Ok(user);
         }
     }
-    // Credentials that nobody knows are not the same as none.
-    if bearer.is_some() || !core.allow_anonymous {
+    // Credentials that nobody knows are not the same as none; nor is a proxy without a caller.
+    let is_bare_proxy = credentials.front_proxy.is_some() && credentials.certificate.is_none();
+    if bearer.is_some() || is_bare_proxy || !core.allow_anonymous {
         return Err(ApiError::unauthorized());
     }
     Ok(UserInfo::anonymous())

@@ -115,14 +115,12 @@ impl ListOptions {
             version,
             is_exact: matching == "Exact",
             is_not_older: matching == "NotOlderThan",
-            limit: query
-                .number("limit")
+            limit: number(query, "limit")?
                 .filter(|limit| *limit > 0)
                 .and_then(|limit| usize::try_from(limit).ok()),
             bookmarks: query.flag("allowWatchBookmarks"),
             send_initial,
-            timeout_seconds: query
-                .number("timeoutSeconds")
+            timeout_seconds: number(query, "timeoutSeconds")?
                 .filter(|seconds| *seconds > 0)
                 .map(i64::unsigned_abs),
         })
@@ -153,10 +151,20 @@ impl ListOptions {
         }
     }
 
-    /// Whether the initial events are closed by a bookmark.
+    /// Whether the initial events are closed by a bookmark. A watch of old that begins with them
+    /// is given the option by default. (apimachinery `SetListOptionsDefaults`)
     pub(crate) fn closes_initial(&self) -> bool {
-        self.send_initial == Some(true) && self.bookmarks
+        let is_default = self.send_initial.is_none() && matches!(self.version, None | Some(0));
+        self.bookmarks && (is_default || self.send_initial == Some(true))
     }
+}
+
+/// A number, in the words of Go's `strconv` when it is none.
+fn number(query: &Query<'_>, key: &str) -> ApiResult<Option<i64>> {
+    let Some(text) = query.get(key) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+    })
 }
 
 fn parse_version(text: &str) -> ApiResult<Option<u64>> {
@@ -211,24 +219,25 @@ fn check_list(
 
 fn check_watch(matching: &str, send_initial: Option<bool>, query: &Query<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    match send_initial {
-        None if !matching.is_empty() => errors.push(FieldError::forbidden(
-            Path::new(MATCH),
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        )),
-        None => {}
-        Some(_) if matching.is_empty() => errors.push(FieldError::forbidden(
-            Path::new(MATCH),
+    let forbid = |why: &str| FieldError::forbidden(Path::new(MATCH), why);
+    if send_initial.is_some() && matching != "NotOlderThan" {
+        errors.push(forbid(
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        )),
-        Some(_) if matching != "NotOlderThan" => {
-            errors.push(FieldError::not_supported(Path::new(MATCH), matching, &["NotOlderThan"]))
-        }
-        Some(_) => {}
+        ));
     }
-    if !query.text("continue").is_empty() && send_initial.is_some() {
-        errors
-            .push(FieldError::forbidden(Path::new("continue"), "continue is forbidden for watch"));
+    if matching.is_empty() {
+        return errors;
+    }
+    if send_initial.is_none() {
+        errors.push(forbid(
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ));
+    }
+    if matching != "NotOlderThan" {
+        errors.push(FieldError::not_supported(Path::new(MATCH), matching, &["NotOlderThan"]));
+    }
+    if !query.text("continue").is_empty() {
+        errors.push(forbid("resourceVersionMatch is forbidden when continue is provided"));
     }
     errors
 }
@@ -263,24 +272,99 @@ pub(crate) fn go_duration(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn check(query: &str, is_watch: bool, expected: &str) {
+    fn check(query: &str, is_watch: bool, code: u16, expected: &[&str]) {
         let got = ListOptions::of(&Query::parse(query), is_watch).unwrap_err();
-        assert!(got.to_string().contains(expected), "{query}: {got}");
+        assert_eq!(got.code(), code, "{query}: {got}");
+        for part in expected {
+            assert!(got.to_string().contains(part), "{query}: {got}");
+        }
+        if code == 422 {
+            let details = got.status().details.as_ref();
+            let causes = details.and_then(|own| own.causes.as_ref()).map_or(0, Vec::len);
+            assert_eq!(causes, expected.len(), "{query}: {got}");
+        }
     }
 
     #[test]
     fn list_options_that_make_no_sense() {
-        check(
-            "resourceVersionMatch=Exact",
-            false,
-            "is forbidden unless resourceVersion is provided",
+        let no = |query, expected: &[&str]| check(query, false, 422, expected);
+        let no_rv = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+        no("resourceVersionMatch=Exact", &[no_rv]);
+        no(
+            "resourceVersionMatch=x&resourceVersion=1",
+            &[
+                "resourceVersionMatch: Unsupported value: \"x\": supported values: \"\", \"Exact\", \"NotOlderThan\"",
+            ],
         );
-        check("resourceVersionMatch=x&resourceVersion=1", false, "Unsupported value: \"x\"");
-        check("sendInitialEvents=true", false, "sendInitialEvents is forbidden for list");
-        check("sendInitialEvents=true", true, "requires setting resourceVersionMatch");
-        check("resourceVersionMatch=NotOlderThan", true, "unless sendInitialEvents is provided");
-        check("continue=x&resourceVersion=5", false, "is not allowed when using continue");
-        check("resourceVersion=x", false, "resourceVersion: Invalid value");
+        no(
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            &[
+                "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ],
+        );
+        no(
+            "resourceVersionMatch=NotOlderThan&continue=x",
+            &[
+                no_rv,
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
+            ],
+        );
+        no(
+            "sendInitialEvents=true",
+            &["sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"],
+        );
+        no("resourceVersion=x", &["resourceVersion: Invalid value"]);
+        let text = "specifying resource version is not allowed when using continue";
+        check("continue=x&resourceVersion=5", false, 400, &[text]);
+        let text = "strconv.ParseInt: parsing \"x\": invalid syntax";
+        check("limit=x", false, 400, &[text]);
+        check("timeoutSeconds=x", true, 400, &[text]);
+    }
+
+    #[test]
+    fn watch_options_that_make_no_sense() {
+        let no = |query, expected: &[&str]| check(query, true, 422, expected);
+        let requires = "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        let unless = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        let values = "resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"";
+        no("sendInitialEvents=true", &[requires]);
+        no("sendInitialEvents=false", &[requires]);
+        no("sendInitialEvents=true&resourceVersionMatch=Exact", &[requires, values]);
+        no("resourceVersionMatch=NotOlderThan", &[unless]);
+        no("resourceVersionMatch=Exact", &[unless, values]);
+        no(
+            "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&continue=x",
+            &[
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
+            ],
+        );
+    }
+
+    #[test]
+    fn where_a_watch_starts_and_what_closes_its_beginning() {
+        let check = |query: &str, start: Start, closes: bool| {
+            let options = ListOptions::of(&Query::parse(query), true).unwrap();
+            assert_eq!(
+                (options.watch_start(), options.closes_initial()),
+                (start, closes),
+                "{query}"
+            );
+        };
+        let state = |at_least, consistent| Start::State { at_least, consistent };
+        check("", state(None, true), false);
+        check("allowWatchBookmarks=true", state(None, true), true);
+        check("allowWatchBookmarks=1&resourceVersion=0", state(None, false), true);
+        check("allowWatchBookmarks=1&resourceVersion=7", Start::After(7), false);
+        let initial = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+        check(initial, state(None, true), false);
+        let initial = format!("{initial}&allowWatchBookmarks=true");
+        check(&initial, state(None, true), true);
+        check(&format!("{initial}&resourceVersion=0"), state(None, false), true);
+        check(&format!("{initial}&resourceVersion=7"), state(Some(7), false), true);
+        let none =
+            "sendInitialEvents=false&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1";
+        check(none, Start::Now, false);
+        check(&format!("{none}&resourceVersion=7"), Start::After(7), false);
     }
 
     #[test]

@@ -350,3 +350,59 @@ impl Subscription {
         let _ = self.changed.changed().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_kind::Plain;
+
+    fn cacher() -> Arc<Cacher> {
+        let cacher = Arc::new(Cacher::new(Arc::new(Plain::default())));
+        cacher.load(Vec::new(), 1);
+        cacher
+    }
+
+    fn write(cacher: &Cacher, rv: Revision, now: Instant) {
+        let key: Arc<str> = format!("{}n/a", cacher.prefix).into();
+        let bytes = Bytes::from_static(b"{\"metadata\":{}}");
+        let stored = Stored::new(key.clone(), rv, bytes, Facts::default());
+        cacher.apply(&key, rv, Some(stored), now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_keep_up_is_cut_off_and_nobody_else() {
+        let cacher = cacher();
+        let (mut slow, mut quick) = (cacher.subscribe(1).unwrap(), cacher.subscribe(1).unwrap());
+        let (now, last) = (Instant::now(), RING_LEN_MAX as Revision + 2);
+        let mut seen = Vec::new();
+        for rv in 2..=last {
+            write(&cacher, rv, now);
+            quick.take(1, &mut seen).unwrap();
+        }
+        assert_eq!(seen.len() as Revision, last - 1);
+        assert!(seen.iter().map(|event| event.rv).eq(2..=last));
+        assert_eq!(slow.take(1, &mut Vec::new()), Err(Lost));
+        // It may go on from what the ring still holds, and from nothing older.
+        assert!(cacher.subscribe(1).is_err());
+        let mut again = cacher.subscribe(2).unwrap();
+        let mut seen = Vec::new();
+        again.take(usize::MAX, &mut seen).unwrap();
+        assert_eq!(seen.first().map(|event| event.rv), Some(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_changes_go_by_age_and_a_reload_cuts_everybody_off() {
+        let cacher = cacher();
+        let kept = RING_LEN_MIN as Revision;
+        for rv in 2..=kept + 11 {
+            write(&cacher, rv, Instant::now());
+        }
+        assert!(cacher.subscribe(1).is_ok());
+        tokio::time::advance(RING_AGE_MAX + Duration::from_secs(1)).await;
+        write(&cacher, kept + 12, Instant::now());
+        assert!(cacher.subscribe(1).is_err());
+        let mut subscription = cacher.subscribe(12).unwrap();
+        cacher.load(Vec::new(), kept + 12);
+        assert_eq!(subscription.take(1, &mut Vec::new()), Err(Lost));
+    }
+}

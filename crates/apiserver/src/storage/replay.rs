@@ -25,7 +25,8 @@ impl Storage {
         if let Ok(subscription) = cacher.subscribe(after) {
             return Ok((Vec::new(), subscription));
         }
-        let (subscription, from) = cacher.subscribe_oldest().map_err(|Lost| too_old(after))?;
+        let (subscription, from) =
+            cacher.subscribe_oldest().map_err(|Lost| too_old(after, cacher.last_rv()))?;
         let replayed = self.replay(cacher, after, from).await?;
         Ok((replayed, subscription))
     }
@@ -38,7 +39,8 @@ impl Storage {
         until: Revision,
     ) -> ApiResult<Vec<Arc<CacheEvent>>> {
         let forgotten = |error| match error {
-            StoreError::Compacted { .. } | StoreError::Slow => too_old(after),
+            StoreError::Compacted { oldest, .. } => too_old(after, oldest.saturating_sub(1)),
+            StoreError::Slow => too_old(after, until),
             other => store_error(other),
         };
         // Watching everything, the next change anywhere tells that the replay is complete.
@@ -61,7 +63,7 @@ impl Storage {
                             replayed.push(Arc::new(change));
                         }
                         if replayed.len() > REPLAY_LEN_MAX {
-                            return Err(too_old(after));
+                            return Err(too_old(after, until));
                         }
                         if last {
                             return Ok(replayed);
@@ -70,7 +72,7 @@ impl Storage {
                 }
             }
         }
-        Err(too_old(after))
+        Err(too_old(after, until))
     }
 
     fn past(&self, cacher: &Cacher, value: Option<&KeyValue>) -> ApiResult<Option<Arc<Stored>>> {
@@ -82,7 +84,7 @@ impl Storage {
     }
 }
 
-/// 410: the watch asked for what is no longer kept.
-fn too_old(rv: Revision) -> ApiError {
-    ApiError::expired(format!("too old resource version: {rv}"))
+/// 410: the watch asked for what is no longer kept; the second number is where it may begin.
+fn too_old(rv: Revision, oldest: Revision) -> ApiError {
+    ApiError::expired(format!("too old resource version: {rv} ({oldest})"))
 }

@@ -319,7 +319,7 @@ impl Fixture {
         let request = Request::get(uri).header("accept", accept).body(Body::empty()).unwrap();
         let response = self.send(request).await;
         assert_eq!(response.status(), 200);
-        Watch { body: response.into_body(), buffer: Vec::new() }
+        Watch::of(response)
     }
 }
 
@@ -330,6 +330,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// What a response streams.
+    pub(crate) fn of(response: axum::response::Response) -> Self {
+        Self { body: response.into_body(), buffer: Vec::new() }
+    }
+
     /// The next event; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {

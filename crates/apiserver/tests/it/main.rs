@@ -7,6 +7,8 @@ mod chain;
 mod common;
 mod deletes;
 mod forms;
+mod history;
+mod lists;
 mod model;
 mod patches;
 mod tls;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+use aggregator::{Aggregation, AuthenticationTrust};
 use anyhow::{Context as _, Result, bail};
 use apiserver::authn::Authenticator;
 use apiserver::authz::Authorizer;
@@ -25,6 +26,7 @@ use crate::pki::{Authority, Leaf, Subject, private_dir, write_secret};
 use crate::server::access::{
     AuthenticatorChain, AuthorizerChain, ClientCertificates, LateApi, ServiceAccountTokens,
 };
+use crate::server::front_proxy::{FrontProxy, request_headers};
 use crate::server::kubernetes_service::{Keeper, KubernetesService};
 use crate::server::policy::{LatePolicy, NodeAuthorizer, Rbac, RbacAuthorizer};
 use crate::server::transport::Transport;
@@ -71,10 +73,14 @@ impl ControlPlane {
             .parse()
             .with_context(|| format!("--service-cidr {}", options.service_cidr))?;
         let authority = Arc::new(Authority::open(&tls_dir, "ca", now)?);
+        let front_proxy = FrontProxy::open(&tls_dir, now)?;
+        let services = Arc::new(webhook::Services::default());
+        let aggregation = Aggregation::new(services.clone(), front_proxy.identity.clone());
         let tokens = Arc::new(token_authority(&tls_dir)?);
         let late_api: LateApi = Arc::new(OnceLock::new());
         let late_policy = Arc::new(LatePolicy::default());
         let authenticators: Vec<Arc<dyn Authenticator>> = vec![
+            Arc::new(request_headers()),
             Arc::new(ClientCertificates),
             Arc::new(ServiceAccountTokens {
                 authority: tokens.clone(),
@@ -106,6 +112,12 @@ impl ControlPlane {
                 &options.disable_admission_plugins,
             )?,
             authenticators,
+            certificate_roles: Some(front_proxy.roles(&authority)?),
+            aggregator: Some(aggregation.clone()),
+            metrics_sources: vec![{
+                let aggregation = aggregation.clone();
+                Arc::new(move || aggregation.metrics())
+            }],
             authorizers,
             clock: process.clock.clone(),
             rng: process.rng.clone(),
@@ -126,10 +138,12 @@ impl ControlPlane {
         if late_api.set(api.clone()).is_err() {
             bail!("the API server was made twice");
         }
+        services.serve_from(Arc::downgrade(&api));
         let serving = drains.stage("apiserver");
         let own = UserInfo::named(users::APISERVER, &[groups::MASTERS]);
         let client = kube::Client::new(server.client_service_as(own, "kube-apiserver"), "default");
         let caches = Caches::new(client, process.rng.clone(), serving.token());
+        aggregation.follow(&caches);
         // Setting fails only when it is set already, and it was made above.
         let _ = late_policy.0.set(Rbac::follow(&caches));
         let hook = process.readiness.part("poststarthook/bootstrap");
@@ -137,7 +151,21 @@ impl ControlPlane {
             .await
             .context("cannot make the objects that every cluster has")?;
         hook.ready();
-        let config = server_config(&authority, process, service_network)?;
+        let engine = Engine {
+            caches: caches.clone(),
+            clock: process.clock.clone(),
+            rng: process.rng.clone(),
+        };
+        let trust = AuthenticationTrust {
+            client_ca_pem: authority.pem.clone(),
+            proxy_ca_pem: front_proxy.authority.pem.clone(),
+            headers: request_headers(),
+        };
+        let local = server.group_versions();
+        for one in aggregator::reconcilers(&aggregation, &caches, local, trust) {
+            serving.spawn(engine.start(one, caches.client().clone(), serving.token()));
+        }
+        let config = server_config(&authority, &front_proxy.authority, process, service_network)?;
         serving.spawn({
             let (server, drain) = (server.clone(), serving.token());
             async move {
@@ -303,6 +331,7 @@ fn apiserver_client() -> Subject {
 /// where a client has one.
 fn server_config(
     authority: &Authority,
+    proxies: &Authority,
     process: &Process,
     service_network: IpNet,
 ) -> Result<rustls::ServerConfig> {
@@ -325,13 +354,18 @@ fn server_config(
         addresses,
         ..Subject::default()
     };
-    tls_config(authority, &authority.leaf(&subject, process.clock.now())?)
+    tls_config(&[authority, proxies], &authority.leaf(&subject, process.clock.now())?)
 }
 
-/// TLS for a server of the cluster: its certificate, and clients by certificate or by nothing.
-pub(crate) fn tls_config(authority: &Authority, leaf: &Leaf) -> Result<rustls::ServerConfig> {
+/// TLS for a server of the cluster: its certificate, and clients by a certificate of one of these
+/// authorities or by nothing.
+pub(crate) fn tls_config(clients: &[&Authority], leaf: &Leaf) -> Result<rustls::ServerConfig> {
     let (chain, key) = leaf.rustls()?;
-    let clients = rustls::server::WebPkiClientVerifier::builder(authority.roots()?)
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in clients {
+        roots.roots.extend(authority.roots()?.roots.iter().cloned());
+    }
+    let clients = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots))
         .allow_unauthenticated()
         .build()
         .context("the verifier of client certificates")?;

@@ -197,7 +197,7 @@ fn kubelet_server(
     let leaf = control_plane.authority.leaf(&subject, process.clock.now())?;
     Ok(ServerOptions {
         address: SocketAddr::from((process.node_ip, KUBELET_PORT)),
-        tls: Arc::new(tls_config(&control_plane.authority, &leaf)?),
+        tls: Arc::new(tls_config(&[&control_plane.authority], &leaf)?),
         access: Arc::new(reviews),
     })
 }

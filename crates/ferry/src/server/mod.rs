@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 pub(crate) mod bootstrap;
+pub(crate) mod front_proxy;
 pub(crate) mod kubeconfig;
 pub(crate) mod kubernetes_service;
 pub(crate) mod policy;

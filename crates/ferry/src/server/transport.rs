@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use api::status::{ApiError, ApiResult};
+use apiserver::relay;
 use apiserver::resource::{HttpRequest, HttpResponse};
 use async_trait::async_trait;
-use axum::body::Body;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::HeaderValue;
 use hyper_util::rt::TokioIo;
 use resources::{NodeTransport, Target};
 use rustls::pki_types::ServerName;
@@ -16,16 +16,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::pki::{Authority, Leaf};
-
-/// Headers that hold for one connection only (RFC 9110, section 7.6.1).
-static HOP_BY_HOP: [HeaderName; 6] = [
-    http::header::CONNECTION,
-    http::header::TRANSFER_ENCODING,
-    http::header::UPGRADE,
-    http::header::TE,
-    http::header::TRAILER,
-    HeaderName::from_static("keep-alive"),
-];
 
 /// Connects anew for each request: they are few (logs, exec, proxy), and some last for hours.
 pub(crate) struct Transport {
@@ -43,10 +33,7 @@ impl Transport {
             .with_root_certificates(authority.roots()?)
             .with_client_auth_cert(chain, key)
             .context("the API server's client certificate")?;
-        let anyone = rustls::ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(trust::Anyone::new()))
-            .with_no_client_auth();
+        let anyone = webhook::client_config(webhook::Trust::Anyone)?;
         Ok(Self {
             kubelets: TlsConnector::from(Arc::new(kubelets)),
             anyone: TlsConnector::from(Arc::new(anyone)),
@@ -99,85 +86,9 @@ impl NodeTransport for Transport {
         }
         *request.version_mut() = http::Version::HTTP_11;
         let from_client = hyper::upgrade::on(&mut request);
-        let mut response = sender.send_request(request).await.map_err(|error| {
+        let response = sender.send_request(request).await.map_err(|error| {
             ApiError::unavailable(format!("error trying to reach service: {error}"))
         })?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let to_target = hyper::upgrade::on(&mut response);
-            tokio::spawn(join(from_client, to_target));
-        } else {
-            // These speak of the connection to the target, and HTTP/2 forbids them to clients.
-            for header in &HOP_BY_HOP {
-                response.headers_mut().remove(header);
-            }
-        }
-        Ok(response.map(Body::new))
-    }
-}
-
-async fn join(client: hyper::upgrade::OnUpgrade, target: hyper::upgrade::OnUpgrade) {
-    let joined = async {
-        let (client, target) = tokio::try_join!(client, target)?;
-        let (mut client, mut target) = (TokioIo::new(client), TokioIo::new(target));
-        tokio::io::copy_bidirectional(&mut client, &mut target).await?;
-        anyhow::Ok(())
-    };
-    if let Err(error) = joined.await {
-        tracing::debug!(%error, "an upgraded connection ended early");
-    }
-}
-
-mod trust {
-    //! A verifier that takes any certificate, for pods and services behind the proxy subresource.
-
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-
-    #[derive(Debug)]
-    pub(super) struct Anyone(CryptoProvider);
-
-    impl Anyone {
-        pub(super) fn new() -> Self {
-            Self(rustls::crypto::ring::default_provider())
-        }
-    }
-
-    impl ServerCertVerifier for Anyone {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &self.0.signature_verification_algorithms;
-            verify_tls12_signature(message, certificate, signature, algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &self.0.signature_verification_algorithms;
-            verify_tls13_signature(message, certificate, signature, algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
+        Ok(relay::response(from_client, response))
     }
 }

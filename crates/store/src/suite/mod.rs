@@ -9,6 +9,7 @@
 
 mod basics;
 mod bed;
+mod etcd;
 mod history;
 mod model;
 mod watching;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 pub use self::bed::Bed;
+pub use self::etcd::Etcd;
 use crate::SharedStore;
 
 /// An engine under test.

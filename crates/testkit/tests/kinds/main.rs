@@ -119,6 +119,136 @@ async fn the_aggregated_document_is_upstreams() {
     }
 }
 
+#[tokio::test]
+async fn the_groups_are_upstreams_in_their_order() {
+    let f = testkit::full_api_server();
+    let golden = documents();
+    for slash in ["", "/"] {
+        for (path, expected) in &golden {
+            let is_it = matches!(expected["kind"].as_str(), Some("APIGroup" | "APIGroupList"));
+            if !is_it {
+                continue;
+            }
+            let (code, ours) = call(&f, Method::GET, &format!("{path}{slash}"), Value::Null).await;
+            assert_eq!((code, &ours), (200, expected), "{path}{slash}");
+        }
+        let (_, ours) = call(&f, Method::GET, &format!("/api{slash}"), Value::Null).await;
+        assert_eq!(ours["versions"], golden["/api"]["versions"]);
+        for path in ["/api/v1", "/apis/apps/v1", "/apis/autoscaling/v2"] {
+            let (code, _) = call(&f, Method::GET, &format!("{path}{slash}"), Value::Null).await;
+            assert_eq!(code, 200, "{path}{slash}");
+        }
+    }
+}
+
+/// What comes back: code, headers, body.
+async fn ask(
+    f: &testkit::ApiServer,
+    method: Method,
+    uri: &str,
+    headers: &[(&str, &str)],
+) -> (u16, http::HeaderMap, Vec<u8>) {
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let service = f.server.client_service(UserInfo::named("t", &["system:masters"]));
+    let response = service.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    (parts.status.as_u16(), parts.headers, bytes.to_vec())
+}
+
+#[tokio::test]
+async fn discovery_comes_in_the_form_that_is_wanted_most() {
+    let f = testkit::full_api_server();
+    let form = |version: &str| {
+        format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList")
+    };
+    let plain = "application/json";
+    let check = async |path: &str, accept: &str, expected: &str| {
+        let (code, headers, _) = ask(&f, Method::GET, path, &[("accept", accept)]).await;
+        let got = headers["content-type"].to_str().unwrap();
+        assert_eq!((code, got), (200, expected), "{path} {accept}");
+    };
+    let (v2, beta) = (form("v2"), form("v2beta1"));
+    for path in ["/api", "/apis", "/apis/"] {
+        check(path, &format!("{v2},{beta},{plain}"), &v2).await;
+        check(path, &format!("{beta},{plain}"), &beta).await;
+        check(path, &format!("{},{plain}", form("v3")), plain).await;
+        check(path, &format!("{plain},{v2}"), plain).await;
+        check(path, &format!("{plain};q=0.5,{v2}"), &v2).await;
+        check(path, "text/html,application/xhtml+xml,*/*;q=0.8", plain).await;
+        check(path, "", plain).await;
+    }
+    check("/apis/apps", &format!("{v2},{plain}"), plain).await;
+    check("/apis/apps/v1", "application/yaml", "application/yaml").await;
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    check("/apis/apps/v1", protobuf, protobuf).await;
+    // Nothing that can be had.
+    for (path, accept) in [
+        ("/apis", "text/html"),
+        ("/apis", "application/json;as=Table;v=v1;g=meta.k8s.io"),
+        ("/apis/apps/v1", &v2),
+    ] {
+        let (code, _, body) = ask(&f, Method::GET, path, &[("accept", accept)]).await;
+        let status: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((code, &status["reason"]), (406, &json!("NotAcceptable")), "{path} {accept}");
+    }
+    for path in ["/apis", "/api/v1", "/version", "/openapi/v2"] {
+        let (code, _, body) = ask(&f, Method::POST, path, &[]).await;
+        let status: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((code, &status["reason"]), (405, &json!("MethodNotAllowed")), "{path}");
+    }
+    for path in ["/apis/none", "/apis/apps/v9", "/api/v2", "/none"] {
+        let (code, headers, body) = ask(&f, Method::GET, path, &[]).await;
+        assert_eq!((code, &*body), (404, b"404 page not found\n".as_slice()), "{path}");
+        assert_eq!(headers["content-type"], "text/plain; charset=utf-8");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_knows_a_document_is_told_so() {
+    let f = testkit::full_api_server();
+    let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    for (path, accept) in [
+        ("/apis", v2),
+        ("/api", v2),
+        ("/openapi/v2", "application/json"),
+        ("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"),
+        ("/openapi/v3", "application/json"),
+        ("/openapi/v3/apis/apps/v1", "application/json"),
+    ] {
+        let (code, headers, body) = ask(&f, Method::GET, path, &[("accept", accept)]).await;
+        let tag = headers["etag"].to_str().unwrap().to_owned();
+        assert!(code == 200 && !body.is_empty() && tag.starts_with('"'), "{path}");
+        assert!(headers.get_all("vary").iter().any(|vary| vary == "Accept"), "{path}");
+        let known = [("accept", accept), ("if-none-match", tag.as_str())];
+        let (code, headers, body) = ask(&f, Method::GET, path, &known).await;
+        assert_eq!(
+            (code, body.len(), headers["etag"].to_str().unwrap()),
+            (304, 0, &*tag),
+            "{path}"
+        );
+        let other = [("accept", accept), ("if-none-match", "\"x\"")];
+        assert_eq!(ask(&f, Method::GET, path, &other).await.0, 200, "{path}");
+        let gzip = [("accept", accept), ("accept-encoding", "gzip")];
+        let (_, headers, packed) = ask(&f, Method::GET, path, &gzip).await;
+        if headers.contains_key("content-encoding") {
+            assert_eq!(packed[..2], [0x1f, 0x8b], "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_version_is_in_numbers() {
+    let f = testkit::full_api_server();
+    let (code, version) = call(&f, Method::GET, "/version", Value::Null).await;
+    assert_eq!((code, &version["major"], &version["minor"]), (200, &json!("1"), &json!("36")));
+    assert!(version["gitVersion"].as_str().unwrap().starts_with("v1.36."), "{version}");
+    assert_eq!(call(&f, Method::GET, "/version/", Value::Null).await.0, 200);
+}
+
 fn sort_subresources(resource: &mut Value) {
     if let Some(list) = resource.get_mut("subresources").and_then(Value::as_array_mut) {
         list.sort_by_key(|one| one["subresource"].as_str().unwrap().to_owned());

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test that cannot go on fails the test")]
 
 mod admission;
+mod aggregation;
 mod cluster;
 mod controllers;
 mod node;
