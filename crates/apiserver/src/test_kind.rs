@@ -9,8 +9,8 @@ use crate::resource::{Column, Resource, ResourceInfo, Row, Scope, VersionInfo, W
 /// The kind.
 pub(crate) struct Plain(ResourceInfo);
 
-impl Default for Plain {
-    fn default() -> Self {
+impl Plain {
+    pub(crate) fn new() -> Self {
         let version = VersionInfo { name: "v1".into(), deprecation_warning: None, listed: true };
         Self(ResourceInfo {
             group: "".into(),

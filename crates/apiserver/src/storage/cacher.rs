@@ -357,7 +357,7 @@ mod tests {
     use crate::test_kind::Plain;
 
     fn cacher() -> Arc<Cacher> {
-        let cacher = Arc::new(Cacher::new(Arc::new(Plain::default())));
+        let cacher = Arc::new(Cacher::new(Arc::new(Plain::new())));
         cacher.load(Vec::new(), 1);
         cacher
     }

@@ -334,15 +334,15 @@ async fn run(store: SharedStore, seed: u64, writes: usize, compacts: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_see_every_change_once_and_in_order() {
-    for seed in 1..=4 {
-        run(store::memory(), seed, 150, false).await;
+    for seed in 1..=3 {
+        run(store::memory(), seed, 100, false).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_see_every_change_once_under_compaction() {
-    for seed in 5..=8 {
-        run(store::memory(), seed, 150, true).await;
+    for seed in 5..=7 {
+        run(store::memory(), seed, 100, true).await;
     }
 }
 
@@ -351,7 +351,7 @@ async fn clients_see_every_change_once_on_etcd() {
     let mut etcd = store::suite::Etcd::start(None);
     for (seed, compacts) in [(9, false), (10, true)] {
         let store = etcd.connect(etcd.options()).await;
-        run(store, seed, 60, compacts).await;
+        run(store, seed, 40, compacts).await;
         // The next run begins with nothing.
         etcd.kill();
         etcd = store::suite::Etcd::start(None);

@@ -133,7 +133,7 @@ async fn the_groups_are_upstreams_in_their_order() {
             assert_eq!((code, &ours), (200, expected), "{path}{slash}");
         }
         let (_, ours) = call(&f, Method::GET, &format!("/api{slash}"), Value::Null).await;
-        assert_eq!(ours["versions"], golden["/api"]["versions"]);
+        assert_eq!(ours["versions"], json!(["v1"]));
         for path in ["/api/v1", "/apis/apps/v1", "/apis/autoscaling/v2"] {
             let (code, _) = call(&f, Method::GET, &format!("{path}{slash}"), Value::Null).await;
             assert_eq!(code, 200, "{path}{slash}");
