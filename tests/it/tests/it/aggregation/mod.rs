@@ -70,7 +70,8 @@ impl First {
         deps.authorizer = Arc::new(second::EverybodyButMallory);
         let aggregation = Aggregation::new(network, pki.front_proxy());
         let server = testkit::api_server_with(resources::all(&deps), |options| {
-            options.admission = admission::all(&admission::Deps { rng: rng.clone() });
+            options.admission =
+                admission::standard(&admission::Deps::new(rng.clone(), base::clock::system()));
             options.aggregator = Some(aggregation.clone());
         });
         let drain = Drain::new();
