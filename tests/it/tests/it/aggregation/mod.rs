@@ -130,7 +130,10 @@ impl First {
     async fn until(&self, name: &str, wanted: impl Fn(&APIService) -> bool) -> Arc<APIService> {
         let cache = self.caches.of::<APIService>();
         let (told, mut heard) = tokio::sync::watch::channel(());
-        cache.subscribe(move |_| drop(told.send(())));
+        cache.subscribe(move |_| {
+            // Nobody listens once it was found.
+            let _ = told.send(());
+        });
         let wait = async {
             loop {
                 if let Some(found) = cache.get("", name).filter(|found| wanted(found)) {
