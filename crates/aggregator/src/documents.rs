@@ -170,7 +170,7 @@ mod tests {
             is_insecure: false,
         };
         let mut kept: Kept<()> = Kept::default();
-        let mut must_ask =
+        let must_ask =
             |kept: &mut Kept<()>, available: bool| kept.must_ask(available, Instant::now());
         assert!(must_ask(&mut kept, true));
         kept.answered(&server, Ok(()));

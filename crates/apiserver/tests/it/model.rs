@@ -31,6 +31,9 @@ type Model = BTreeMap<String, u64>;
 /// was deleted.
 type Log = BTreeMap<u64, (String, Option<String>)>;
 
+/// An event: its version, the object's name, its type.
+type Seen = (u64, String, &'static str);
+
 /// One run: what is written by whom, and who looks.
 struct Run {
     servers: Vec<Fixture>,
@@ -97,9 +100,9 @@ struct Client {
     last: u64,
     /// The events since the last list, which was at this version.
     listed_at: u64,
-    events: Vec<(u64, String, &'static str)>,
+    events: Vec<Seen>,
     /// The parts of its life that are over, each from a list on.
-    lives: Vec<(u64, u64, Vec<(u64, String, &'static str)>)>,
+    lives: Vec<(u64, u64, Vec<Seen>)>,
 }
 
 impl Client {
@@ -222,12 +225,7 @@ impl Client {
 }
 
 /// What a client with a selector sees of a log after one version up to another.
-fn seen_of(
-    log: &Log,
-    colour: Option<&str>,
-    from: u64,
-    until: u64,
-) -> Vec<(u64, String, &'static str)> {
+fn seen_of(log: &Log, colour: Option<&str>, from: u64, until: u64) -> Vec<Seen> {
     let matches = |own: &Option<String>| match (own, colour) {
         (None, _) => false,
         (Some(_), None) => true,
