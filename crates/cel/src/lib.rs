@@ -49,6 +49,7 @@ mod env;
 mod error;
 mod eval;
 mod library;
+pub mod rules;
 mod schema;
 mod syntax;
 #[cfg(test)]
@@ -56,6 +57,7 @@ mod tests;
 mod types;
 mod value;
 
+pub use cost::Range as CostRange;
 pub use env::Env;
 pub use error::EvalError;
 pub use eval::plan::Program;

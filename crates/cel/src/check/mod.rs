@@ -67,7 +67,7 @@ pub(crate) fn check(env: &Env, parsed: Parsed) -> Result<Checked, CompileError> 
         Checked { root, types, overloads: checker.overloads, type_names: checker.type_names };
     let mut issues = checker.issues;
     if issues.is_empty() {
-        issues = validate::literals(&checked, &checker.positions);
+        issues = validate::problems(&checked, &checker.positions);
     }
     result(checked, &source, issues)
 }
@@ -390,16 +390,15 @@ impl Checker<'_> {
         }
     }
 
-    fn join(&mut self, id: Id, before: Option<Type>, now: Type) -> Type {
+    /// The type of both; elements that do not fit are `dyn` together. Where they must fit is
+    /// checked afterwards.
+    fn join(&mut self, before: Option<Type>, now: Type) -> Type {
         match before {
             None => now,
             Some(before) if self.mapping.assign(&before, &now) => {
                 unify::most_general(&before, &now)
             }
-            Some(before) => {
-                self.mismatch(id, &before, &now);
-                Type::Error
-            }
+            Some(_) => Type::Dyn,
         }
     }
 
@@ -408,7 +407,7 @@ impl Checker<'_> {
         for item in items {
             self.expr(&mut item.value);
             let ty = self.unwrapped(&item.value, item.optional);
-            of = Some(self.join(item.value.id, of, ty));
+            of = Some(self.join(of, ty));
         }
         let of = of.unwrap_or_else(|| self.fresh());
         Type::list(of)
@@ -419,10 +418,10 @@ impl Checker<'_> {
         for entry in entries {
             self.expr(&mut entry.key);
             let key = self.type_of(&entry.key);
-            keys = Some(self.join(entry.key.id, keys, key));
+            keys = Some(self.join(keys, key));
             self.expr(&mut entry.value);
             let value = self.unwrapped(&entry.value, entry.optional);
-            values = Some(self.join(entry.value.id, values, value));
+            values = Some(self.join(values, value));
         }
         let keys = keys.unwrap_or_else(|| self.fresh());
         let values = values.unwrap_or_else(|| self.fresh());

@@ -36,6 +36,8 @@ pub(crate) enum Rule {
     Fixed(u64),
     /// Going through the first argument, so many times.
     Traverse(u8),
+    /// Going through the second argument.
+    Second,
     /// The number of items of the second argument.
     Items,
     /// Going through the smaller of two arguments.
@@ -66,8 +68,8 @@ pub(crate) enum Rule {
     Sum,
     /// Membership whose kind the evaluation decides.
     Membership,
-    /// Each item with each.
-    Square,
+    /// Each item of an argument with each, twice.
+    Square(u8),
     /// Each item of one list with each of another; so many times.
     Product(u8),
 }
@@ -107,7 +109,8 @@ fn by_name(function: &str, overload: &str) -> Option<Rule> {
         "sets.equivalent" => Rule::Product(2),
         "slice" | "lists.range" | "reverse" => Rule::ResultItems,
         "flatten" => Rule::Flatten,
-        "distinct" | "sort" | "@sortByAssociatedKeys" => Rule::Square,
+        "distinct" | "sort" => Rule::Square(0),
+        "@sortByAssociatedKeys" => Rule::Square(1),
         ops::EQUALS | ops::NOT_EQUALS => Rule::Smaller,
         // Upstream charges 1 for these, whatever their size. What is of no ordinary size is charged
         // here for what it does, lest a limit be none.
@@ -119,8 +122,10 @@ fn by_name(function: &str, overload: &str) -> Option<Rule> {
 
 fn by_overload(overload: &str) -> Rule {
     match overload {
-        "starts_with_string" | "ends_with_string" | "string_to_bytes" | "bytes_to_string"
-        | "strings_quote" | "string_format" => Rule::Traverse(1),
+        "starts_with_string" | "ends_with_string" => Rule::Second,
+        "string_to_bytes" | "bytes_to_string" | "strings_quote" | "string_format" => {
+            Rule::Traverse(1)
+        }
         "in_list" => Rule::Items,
         "add_string" | "add_bytes" => Rule::Both,
         "matches_string" | "matches" => Rule::Match,
@@ -130,7 +135,7 @@ fn by_overload(overload: &str) -> Rule {
     }
 }
 
-fn orders_texts(overload: &str) -> bool {
+pub(super) fn orders_texts(overload: &str) -> bool {
     ["less_", "less_equals_", "greater_", "greater_equals_"].iter().any(|order| {
         overload.strip_prefix(order).is_some_and(|of| matches!(of, "string" | "bytes"))
     })
@@ -155,6 +160,7 @@ pub(crate) fn cost(rule: Rule, args: &[Value<'_>], result: Option<&Value<'_>>) -
         Rule::Free => 0,
         Rule::Fixed(cost) => cost,
         Rule::Traverse(times) => scale(size(0), f64::from(times) * TRAVERSAL),
+        Rule::Second => scale(size(1), TRAVERSAL),
         Rule::Items => size(1),
         Rule::Smaller => scale(size(0).min(size(1)), TRAVERSAL),
         Rule::Both => scale(size(0).saturating_add(size(1)), TRAVERSAL),
@@ -172,7 +178,10 @@ pub(crate) fn cost(rule: Rule, args: &[Value<'_>], result: Option<&Value<'_>>) -
                 + 1
                 + if text { scale(size(1), TRAVERSAL) } else { 0 }
         }
-        Rule::Validate => scale(scale(size(1), TRAVERSAL), FORMAT_PATTERN * PATTERN),
+        Rule::Validate => {
+            let pattern = args.first().map_or(0, pattern_length);
+            scale(size(1) + 1, TRAVERSAL).saturating_mul(scale(pattern, PATTERN))
+        }
         Rule::Sum => {
             let both = size(0).saturating_add(size(1));
             1 + both.saturating_sub(ORDINARY) / 10
@@ -182,12 +191,37 @@ pub(crate) fn cost(rule: Rule, args: &[Value<'_>], result: Option<&Value<'_>>) -
             _ => 1,
         },
         Rule::ResultItems => 1 + LIST + made,
-        Rule::Flatten => 1 + LIST + made.max(size(0)),
-        Rule::Square => 1 + LIST + size(0).saturating_mul(size(0)),
+        Rule::Flatten => {
+            let depth = match args.get(1) {
+                Some(Value::Int(depth)) => u64::try_from(*depth).unwrap_or(0),
+                _ => 1,
+            };
+            // Upstream goes by what goes in; what comes out may be more.
+            1 + LIST + size(0).saturating_mul(depth).max(made)
+        }
+        Rule::Square(place) => 1 + LIST + square(args.get(usize::from(place))),
         Rule::Product(times) => {
             1 + u64::from(times).saturating_mul(size(0).saturating_mul(size(1)))
         }
     }
+}
+
+/// How long the pattern behind a format is.
+fn pattern_length(format: &Value<'_>) -> u64 {
+    match format {
+        Value::Opaque(opaque) => opaque.pattern_length(),
+        _ => 0,
+    }
+}
+
+/// Each item with each, twice; and a little more when they are texts.
+fn square(list: Option<&Value<'_>>) -> u64 {
+    let Some(Value::List(list)) = list else {
+        return 0;
+    };
+    let texts = matches!(list.get(0), Ok(Some(Value::String(_) | Value::Bytes(_))));
+    let size = list.len() as u64;
+    scale(size.saturating_mul(size), if texts { 2.0 + TRAVERSAL } else { 2.0 })
 }
 
 /// What reading a selector of a length costs.

@@ -113,6 +113,7 @@ impl<'a> Evaluator<'a, '_> {
             Node::NotStrictlyFalse(of) => self.not_strictly_false(of),
             Node::OptionalOr(sides) => self.optional_or(sides, false),
             Node::OptionalOrValue(sides) => self.optional_or(sides, true),
+            Node::Adjusted(of, more) => self.adjusted(of, *more),
             Node::Call(call) => self.call(call),
             Node::List(items) => self.list(items),
             Node::Map(entries) => self.map(entries),
@@ -127,6 +128,16 @@ impl<'a> Evaluator<'a, '_> {
         self.activation
             .get(name)
             .ok_or_else(|| EvalError::new(format!("no such attribute(s): {name}")))
+    }
+
+    fn adjusted(&mut self, of: &Node, more: bool) -> Eval<'a> {
+        if !more {
+            // The name that costs this is part of it.
+            self.cost = self.cost.saturating_sub(1);
+            return self.eval(of);
+        }
+        self.charge(1)?;
+        self.eval(of)
     }
 
     fn conditional(&mut self, parts: &[Node; 3]) -> Eval<'a> {
@@ -379,10 +390,7 @@ impl<'a> Evaluator<'a, '_> {
         if let Some(filter) = &each.filter {
             match self.eval(filter) {
                 Ok(Value::Bool(true)) => {}
-                Ok(Value::Bool(false)) => {
-                    self.charge(runtime::NAME)?;
-                    return Ok(true);
-                }
+                Ok(Value::Bool(false)) => return Ok(true),
                 Ok(_) => return Err(EvalError::no_such_overload()),
                 Err(error) => return Err(error),
             }

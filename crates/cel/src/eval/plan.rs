@@ -58,6 +58,10 @@ pub(crate) enum Node {
     Map(Vec<(Node, Node, bool)>),
     Object(Arc<str>, Vec<(Arc<str>, Node, bool)>),
     Loop(Box<LoopNode>),
+    /// A node that costs one more or one less than it does by itself. Upstream resolves a chain of
+    /// selections as one: its name is not counted again where the chain is an index or a branch,
+    /// and where something else is the base, that is counted once more.
+    Adjusted(Box<Node>, bool),
     /// A name for a value: where it is put, what it is, what it is for.
     Bind(usize, Box<[Node; 2]>),
 }
@@ -67,6 +71,8 @@ pub(crate) struct CallNode {
     pub(crate) function: Builtin,
     pub(crate) args: Vec<Node>,
     pub(crate) rule: Rule,
+    /// Whether this selects an item.
+    pub(crate) is_index: bool,
     /// The compiled pattern, when it is a constant.
     pub(crate) pattern: Option<Regex>,
 }
@@ -121,7 +127,7 @@ impl Planner<'_> {
                 None => Node::Global(name.trim_start_matches('.').into()),
             },
             Kind::Select(select) => {
-                let operand = self.boxed(&select.operand);
+                let operand = Box::new(self.base(&select.operand, select.test_only));
                 let field = Arc::clone(&select.field);
                 if select.test_only {
                     Node::Has(operand, field)
@@ -151,6 +157,18 @@ impl Planner<'_> {
         }
     }
 
+    /// An index, or a branch: a chain is not counted there beside what it is part of.
+    fn part(&mut self, expr: &Expr) -> Node {
+        let node = self.node(expr);
+        if is_chain(&node) { Node::Adjusted(Box::new(node), false) } else { node }
+    }
+
+    /// What a field or an item is selected from.
+    fn base(&mut self, operand: &Expr, test_only: bool) -> Node {
+        let node = self.node(operand);
+        if test_only || is_chain(&node) { node } else { Node::Adjusted(Box::new(node), true) }
+    }
+
     fn pair(&mut self, args: &[Expr]) -> Box<[Node; 2]> {
         Box::new([self.node(&args[0]), self.node(&args[1])])
     }
@@ -160,7 +178,7 @@ impl Planner<'_> {
             (ops::AND, args) => return Node::And(self.pair(args)),
             (ops::OR, args) => return Node::Or(self.pair(args)),
             (ops::CONDITIONAL, [condition, yes, no]) => {
-                let nodes = [self.node(condition), self.node(yes), self.node(no)];
+                let nodes = [self.node(condition), self.part(yes), self.part(no)];
                 return Node::Conditional(Box::new(nodes));
             }
             (ops::NOT_STRICTLY_FALSE, [of]) => return Node::NotStrictlyFalse(self.boxed(of)),
@@ -168,7 +186,7 @@ impl Planner<'_> {
                 ops::OPT_SELECT,
                 [operand, Expr { kind: Kind::Literal(Literal::String(field)), .. }],
             ) => {
-                return Node::OptSelect(self.boxed(operand), Arc::clone(field));
+                return Node::OptSelect(Box::new(self.base(operand, false)), Arc::clone(field));
             }
             ("or", [other]) if call.target.is_some() => {
                 return Node::OptionalOr(self.with_target(call, other));
@@ -178,8 +196,12 @@ impl Planner<'_> {
             }
             _ => {}
         }
-        let args: Vec<Node> =
-            call.target.iter().chain(&call.args).map(|arg| self.node(arg)).collect();
+        let args: Vec<Node> = match (&*call.function, call.args.as_slice()) {
+            (ops::INDEX | ops::OPT_INDEX, [operand, index]) => {
+                vec![self.base(operand, false), self.part(index)]
+            }
+            _ => call.target.iter().chain(&call.args).map(|arg| self.node(arg)).collect(),
+        };
         let overload = match self.checked.overloads.get(&expr.id).map(Vec::as_slice) {
             Some([one]) => &*one.id,
             _ => "",
@@ -196,7 +218,8 @@ impl Planner<'_> {
         if &*call.function == ops::IN && is_constant_set(&args[1]) {
             rule = Rule::Free;
         }
-        fold_call(&call.function, CallNode { function, args, rule, pattern })
+        let is_index = matches!(&*call.function, ops::INDEX | ops::OPT_INDEX);
+        fold_call(&call.function, CallNode { function, args, rule, is_index, pattern })
     }
 
     fn with_target(&mut self, call: &Call, other: &Expr) -> Box<[Node; 2]> {
@@ -258,6 +281,16 @@ impl Planner<'_> {
             Some(step) => (filter.map(|filter| self.node(filter)), step),
             None => (None, StepNode::General(self.node(&each.step))),
         }
+    }
+}
+
+/// Whether a node is a name, or selections from one.
+fn is_chain(node: &Node) -> bool {
+    match node {
+        Node::Global(_) | Node::Local(_) => true,
+        Node::Select(operand, _) | Node::OptSelect(operand, _) => is_chain(operand),
+        Node::Call(call) => call.is_index && is_chain(&call.args[0]),
+        _ => false,
     }
 }
 
@@ -339,7 +372,7 @@ fn uses(node: &Node, variable: &str) -> bool {
         Node::Const(_) | Node::Local(_) => false,
         Node::Global(name) => &**name == variable,
         Node::Select(of, _) | Node::Has(of, _) | Node::OptSelect(of, _) => uses(of, variable),
-        Node::NotStrictlyFalse(of) => uses(of, variable),
+        Node::NotStrictlyFalse(of) | Node::Adjusted(of, _) => uses(of, variable),
         Node::And(pair)
         | Node::Or(pair)
         | Node::OptionalOr(pair)

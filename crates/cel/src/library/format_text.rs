@@ -2,6 +2,7 @@
 
 use super::{Context, convert};
 use crate::error::EvalError;
+use crate::types::Type;
 use crate::value::{List, Value};
 
 /// How many digits stand behind the point unless a clause says so.
@@ -10,6 +11,53 @@ const PRECISION: usize = 6;
 /// How many digits a clause may ask for. Upstream has no limit in this version of the library;
 /// a number has no more digits than these.
 const PRECISION_MAX: usize = 1_100;
+
+const STRING: &str = "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps";
+const DECIMAL: &str = "decimal clause can only be used on integers";
+const FIXED: &str = "fixed-point clause can only be used on doubles";
+const SCIENTIFIC: &str = "scientific clause can only be used on doubles";
+const BINARY: &str = "only integers and bools can be formatted as binary";
+const HEX: &str = "only integers, byte buffers, and strings can be formatted as hex";
+const OCTAL: &str = "octal clause can only be used on integers";
+
+/// A part of a format: what stands before it, and what it wants.
+enum Part {
+    Text(char),
+    Clause(char, Option<usize>),
+}
+
+/// The parts of a format.
+fn parts(text: &str) -> impl Iterator<Item = Result<Part, EvalError>> {
+    let mut chars = text.chars().peekable();
+    std::iter::from_fn(move || {
+        let char = chars.next()?;
+        if char != '%' || chars.next_if_eq(&'%').is_some() {
+            return Some(Ok(Part::Text(char)));
+        }
+        let Some(first) = chars.next() else {
+            return Some(Err(EvalError::new("unexpected end of string")));
+        };
+        if first != '.' {
+            return Some(Ok(Part::Clause(first, None)));
+        }
+        let mut digits = String::new();
+        while let Some(digit) = chars.next_if(char::is_ascii_digit) {
+            digits.push(digit);
+        }
+        Some(read_precision(&digits).and_then(|precision| {
+            let clause = chars.next().ok_or_else(|| {
+                parse_problem(
+                    "error while parsing precision: could not find end of precision specifier",
+                )
+            })?;
+            Ok(Part::Clause(clause, Some(precision)))
+        }))
+    })
+}
+
+fn missing(index: usize) -> EvalError {
+    EvalError::new(format!("index {index} out of range"))
+}
 
 /// Puts the arguments into the text.
 ///
@@ -21,41 +69,62 @@ pub(super) fn format(
     args: &List<'_>,
 ) -> Result<String, EvalError> {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
     let mut next = 0;
-    while let Some(char) = chars.next() {
-        if char != '%' {
-            out.push(char);
-            continue;
-        }
-        if chars.next_if_eq(&'%').is_some() {
-            out.push('%');
-            continue;
-        }
-        let arg =
-            args.get(next)?.ok_or_else(|| EvalError::new(format!("index {next} out of range")))?;
-        next += 1;
-        let Some(first) = chars.next() else {
-            return Err(EvalError::new("unexpected end of string"));
-        };
-        let mut clause = first;
-        let mut precision = None;
-        if first == '.' {
-            let mut digits = String::new();
-            while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                digits.push(digit);
+    for part in parts(text) {
+        match part? {
+            Part::Text(char) => out.push(char),
+            Part::Clause(clause, precision) => {
+                let arg = args.get(next)?.ok_or_else(|| missing(next))?;
+                next += 1;
+                out.push_str(&one(clause, precision, &arg)?);
+                context.room_for_text(out.len() as u64)?;
             }
-            precision = Some(read_precision(&digits)?);
-            clause = chars.next().ok_or_else(|| {
-                parse_problem(
-                    "error while parsing precision: could not find end of precision specifier",
-                )
-            })?;
         }
-        out.push_str(&one(clause, precision, &arg)?);
-        context.room_for_text(out.len() as u64)?;
     }
     Ok(out)
+}
+
+/// What is wrong with a format whose arguments have these types, and with which of them.
+pub(crate) fn problem(text: &str, args: &[&Type]) -> Option<(Option<usize>, String)> {
+    let mut next = 0;
+    for part in parts(text) {
+        let clause = match part {
+            Ok(Part::Text(_)) => continue,
+            Ok(Part::Clause(clause, _)) => clause,
+            Err(error) => return Some((None, error.to_string())),
+        };
+        let Some(ty) = args.get(next) else {
+            return Some((None, missing(next).to_string()));
+        };
+        if let Err(error) = one_of_type(clause, ty) {
+            return Some((Some(next), error.to_string()));
+        }
+        next += 1;
+    }
+    (args.len() > next).then(|| {
+        let given = args.len();
+        (
+            None,
+            format!("too many arguments supplied to string.format (expected {next}, got {given})"),
+        )
+    })
+}
+
+fn one_of_type(clause: char, ty: &Type) -> Result<(), EvalError> {
+    let (fits, what) = match clause {
+        's' => (!matches!(ty, Type::Struct(_) | Type::Opaque(..)), STRING),
+        'd' => (matches!(ty, Type::Int | Type::Uint), DECIMAL),
+        'f' => (matches!(ty, Type::Double | Type::String), FIXED),
+        'e' => (matches!(ty, Type::Double | Type::String), SCIENTIFIC),
+        'b' => (matches!(ty, Type::Int | Type::Uint | Type::Bool), BINARY),
+        'x' | 'X' => (matches!(ty, Type::Int | Type::Uint | Type::String | Type::Bytes), HEX),
+        'o' => (matches!(ty, Type::Int | Type::Uint), OCTAL),
+        other => return Err(parse_problem(&format!("unrecognized formatting clause \"{other}\""))),
+    };
+    if fits || ty.is_dyn() {
+        return Ok(());
+    }
+    Err(EvalError::new(format!("error during formatting: {what}, was given {}", ty.name())))
 }
 
 fn parse_problem(why: &str) -> EvalError {
@@ -87,21 +156,21 @@ fn one(clause: char, precision: Option<usize>, arg: &Value<'_>) -> Result<String
         'd' => match arg {
             Value::Int(value) => Ok(value.to_string()),
             Value::Uint(value) => Ok(value.to_string()),
-            _ => refused("decimal clause can only be used on integers", arg),
+            _ => refused(DECIMAL, arg),
         },
         'f' => match double(arg) {
             Some(value) => Ok(fixed(value, precision.unwrap_or(PRECISION))),
-            None => refused("fixed-point clause can only be used on doubles", arg),
+            None => refused(FIXED, arg),
         },
         'e' => match double(arg) {
             Some(value) => Ok(scientific(value, precision.unwrap_or(PRECISION))),
-            None => refused("scientific clause can only be used on doubles", arg),
+            None => refused(SCIENTIFIC, arg),
         },
         'b' => match arg {
             Value::Int(value) => Ok(signed(*value, |value| format!("{value:b}"))),
             Value::Uint(value) => Ok(format!("{value:b}")),
             Value::Bool(value) => Ok(u8::from(*value).to_string()),
-            _ => refused("only integers and bools can be formatted as binary", arg),
+            _ => refused(BINARY, arg),
         },
         'x' | 'X' => {
             let text = hex(arg)?;
@@ -110,7 +179,7 @@ fn one(clause: char, precision: Option<usize>, arg: &Value<'_>) -> Result<String
         'o' => match arg {
             Value::Int(value) => Ok(signed(*value, |value| format!("{value:o}"))),
             Value::Uint(value) => Ok(format!("{value:o}")),
-            _ => refused("octal clause can only be used on integers", arg),
+            _ => refused(OCTAL, arg),
         },
         other => Err(parse_problem(&format!("unrecognized formatting clause \"{other}\""))),
     }
@@ -128,7 +197,7 @@ fn hex(arg: &Value<'_>) -> Result<String, EvalError> {
         Value::Bytes(of) => Ok(bytes(of)),
         Value::Int(value) => Ok(signed(*value, |value| format!("{value:x}"))),
         Value::Uint(value) => Ok(format!("{value:x}")),
-        _ => refused("only integers, byte buffers, and strings can be formatted as hex", arg),
+        _ => refused(HEX, arg),
     }
 }
 
@@ -184,9 +253,9 @@ fn scientific(value: f64, precision: usize) -> String {
         Some(exponent) => ('-', exponent),
         None => ('+', exponent),
     };
-    // Upstream writes the power of ten out: `1.5 × 10⁺⁰³`.
+    // Upstream writes the power of ten out.
     let power: String = format!("{exponent:0>2}").chars().map(superscript).collect();
-    format!("{digits}\u{202f}×\u{202f}10{}{power}", if sign == '-' { '⁻' } else { '⁺' })
+    format!("{digits}×10{}{power}", if sign == '-' { "⁻" } else { "" })
 }
 
 fn superscript(digit: char) -> char {
@@ -211,10 +280,7 @@ fn plain(arg: &Value<'_>) -> Result<String, EvalError> {
             parts.sort();
             Ok(format!("{{{}}}", parts.join(", ")))
         }
-        Value::Opaque(_) | Value::Optional(_) | Value::Variables => refused(
-            "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps",
-            arg,
-        ),
+        Value::Opaque(_) | Value::Optional(_) | Value::Variables => refused(STRING, arg),
         other => Ok(convert::display(other)),
     }
 }

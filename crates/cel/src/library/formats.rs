@@ -15,6 +15,19 @@ use crate::value::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format(&'static str);
 
+impl Format {
+    /// How long its pattern is taken to be, for costs.
+    pub(super) fn pattern_length(self) -> u64 {
+        match self.0 {
+            "dns1123Label" | "dns1035Label" | "dns1123LabelPrefix" | "dns1035LabelPrefix" => 30,
+            "labelValue" => 40,
+            "uri" | "byte" => 128,
+            "uuid" | "date" | "datetime" => 72,
+            _ => 60,
+        }
+    }
+}
+
 static UUID: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new("(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$")
         .expect("the pattern is right")

@@ -65,6 +65,14 @@ impl Opaque {
         }
     }
 
+    /// How long the pattern behind a format is taken to be.
+    pub(crate) fn pattern_length(&self) -> u64 {
+        match self {
+            Self::Format(format) => format.pattern_length(),
+            _ => 0,
+        }
+    }
+
     /// What `string()` gives.
     pub(crate) fn text(&self) -> Option<String> {
         match self {

@@ -190,7 +190,7 @@ fn optional_values_are_there_or_not() {
         ("x.?zz.or(x.?a).value()", "1"),
         ("optional.none().value()", "error: optional.none() dereference"),
         ("optional.ofNonZeroValue(0)", "none"),
-        ("[?x.?a, ?x.?zz, 3]", "[1, 3]"),
+        ("[?x.?a, ?x.?zz, dyn(3)]", "[1, 3]"),
         ("{?'a': x.?a, ?'b': x.?zz}", r#"{"a":1}"#),
         ("x.?a.optMap(v, v + 1)", "some(2)"),
         ("x.?zz.optMap(v, v + 1)", "none"),

@@ -23,22 +23,28 @@ fn texts() {
         ("names.join() + names.join('-')", r#""bacb-a-c""#),
         (
             "'%s is %d and %.2f or %b %x %o'.format(['a', 1, 2.5, 5, 255, 8].map(i, dyn(i)))",
-            "compile: expected type 'string' but found 'int'; expected type 'double' but found 'int'",
+            r#""a is 1 and 2.50 or 101 ff 10""#,
         ),
         (
             "'%s is %d, %.2f, %b %X %o %%'.format([dyn('a'), dyn(1), dyn(1234.5), dyn(5), dyn(255), dyn(8)])",
             r#""a is 1, 1,234.50, 101 FF 10 %""#,
         ),
-        (
-            "'%s'.format([{'a': [1.5, 'x']}].map(i, dyn(i)))",
-            "compile: expected type 'double' but found 'string'",
-        ),
+        ("'%s'.format([{'a': [1.5, 'x']}])", r#""{\"a\":[1.500000, \"x\"]}""#),
+        ("'%e'.format([3.14]) + '%e'.format([0.001])", r#""3.140000×10⁰⁰1.000000×10⁻⁰³""#),
         ("'%s'.format([dyn([1, 2])])", r#""[1, 2]""#),
         (
             "'%d'.format(['a'])",
+            "compile: error during formatting: decimal clause can only be used on integers, was given string",
+        ),
+        ("'%d'.format([])", "compile: index 0 out of range"),
+        (
+            "'%d'.format([1, 2])",
+            "compile: too many arguments supplied to string.format (expected 1, got 2)",
+        ),
+        (
+            "'%d'.format(x.c.map(k, k))",
             "error: error during formatting: decimal clause can only be used on integers, was given string",
         ),
-        ("'%d'.format([])", "error: index 0 out of range"),
         ("strings.quote('a\"\\n')", r#""\"a\\\"\\n\"""#),
         ("'abc'.matches('^a.c$') && matches('abc', 'b')", "true"),
         ("'abc 123'.find('[0-9]+') + 'abc'.find('z')", r#""123""#),

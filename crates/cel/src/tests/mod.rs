@@ -1,6 +1,7 @@
 //! Whole expressions: values, types, costs, and inputs that are meant to break things.
 
 mod checking;
+mod costs;
 mod evaluation;
 mod libraries;
 mod robustness;

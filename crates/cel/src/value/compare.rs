@@ -169,5 +169,5 @@ pub(crate) fn join<'a>(one: &List<'a>, other: &List<'a>) -> Result<Value<'a>, Ev
             None => items.push(item),
         }
     }
-    Ok(Value::list(items))
+    Ok(Value::List(one.with(items)))
 }

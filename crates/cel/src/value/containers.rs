@@ -17,6 +17,8 @@ pub enum List<'a> {
     Json(&'a [Json], Option<&'a DeclType>),
     /// A list that was made.
     Owned(Arc<Vec<Value<'a>>>),
+    /// A list that was made of one whose items are told apart by the type's rule.
+    Joined(Arc<Vec<Value<'a>>>, &'a DeclType),
 }
 
 impl<'a> List<'a> {
@@ -25,7 +27,7 @@ impl<'a> List<'a> {
     pub fn len(&self) -> usize {
         match self {
             Self::Json(items, _) => items.len(),
-            Self::Owned(items) => items.len(),
+            Self::Owned(items) | Self::Joined(items, _) => items.len(),
         }
     }
 
@@ -45,7 +47,7 @@ impl<'a> List<'a> {
                 let item = decl.and_then(DeclType::element).map(|item| &**item);
                 items.get(index).map(|json| Value::typed(json, item)).transpose()
             }
-            Self::Owned(items) => Ok(items.get(index).cloned()),
+            Self::Owned(items) | Self::Joined(items, _) => Ok(items.get(index).cloned()),
         }
     }
 
@@ -62,9 +64,25 @@ impl<'a> List<'a> {
 
     /// How items are told apart.
     pub(crate) fn kind(&self) -> &ListKind {
-        match self {
-            Self::Json(_, Some(DeclType { shape: Shape::List(_, kind), .. })) => kind,
+        match self.decl() {
+            Some(DeclType { shape: Shape::List(_, kind), .. }) => kind,
             _ => &ListKind::Atomic,
+        }
+    }
+
+    fn decl(&self) -> Option<&'a DeclType> {
+        match self {
+            Self::Json(_, decl) => *decl,
+            Self::Joined(_, decl) => Some(decl),
+            Self::Owned(_) => None,
+        }
+    }
+
+    /// A list of the same type with other items.
+    pub(crate) fn with(&self, items: Vec<Value<'a>>) -> Self {
+        match self.decl() {
+            Some(decl) => Self::Joined(Arc::new(items), decl),
+            None => Self::Owned(Arc::new(items)),
         }
     }
 }
