@@ -90,6 +90,12 @@ impl Env {
         self
     }
 
+    /// With `variables`, which has nothing in it yet.
+    #[must_use]
+    pub(crate) fn with_no_composed(self) -> Self {
+        self.with_decl("variables", DeclType::object(VARIABLES, Vec::new()))
+    }
+
     /// With the types `Object…` and `JSONPatch` and with `jsonpatch.escapeKey`, as mutations have
     /// them.
     #[must_use]

@@ -32,17 +32,17 @@
 //! assert!(env.compile("object.spec.replicas > 'x'").is_ok());
 //! ```
 //!
-//! * **CRD rules**: `self` and `oldSelf` with [`Env::with_decl`]; `optionalOldSelf` makes
-//!   `oldSelf` an `optional`: [`Env::with`] the type, and `Value::Optional` the value.
-//! * **Policies**: `variables.NAME` with [`Env::with_composed`], given by
-//!   [`Activation::composed`]; `authorizer` from a host's [`Authorizer`]; `Object{…}` and
-//!   `JSONPatch{…}` with [`Env::with_patches`], and [`Value::to_json`] for what came of them.
+//! * **Custom resources**: [`rules::Rules`] checks objects by `x-kubernetes-validations`,
+//!   [`rules::problems`] the rules of a schema before it is stored.
+//! * **Policies and match conditions**: [`admission`]; `authorizer` asks a host's [`Authorizer`],
+//!   and [`Value::to_json`] gives what a mutation made.
 //! * **Budgets**: one evaluation costs at most [`COST_LIMIT`]; the caller adds up
 //!   [`Outcome::cost`] and gives what is left to [`Program::evaluate_within`].
 //!
 //! To add a function: a line in `check/declarations.rs`, its deed in `library/`, its cost in
 //! `cost/`. A test fails when one is forgotten.
 
+pub mod admission;
 mod check;
 mod cost;
 mod env;

@@ -6,6 +6,7 @@
 //! have `apiVersion`, `kind`, `metadata.name` and `metadata.generateName` whatever their schema
 //! says.
 
+mod builtin;
 mod escape;
 
 use std::collections::BTreeMap;
