@@ -9,7 +9,9 @@ use api::validate;
 use apiserver::resource::{Resource, WriteContext};
 use base::clock::Timestamp;
 
-use super::{GROUP, default_match, match_conditions, match_resources, param_kind, variables};
+use super::{
+    GROUP, default_match, expressions, match_conditions, match_resources, param_kind, variables,
+};
 use crate::check::{self, one_of, required};
 use crate::cursor::{Field, rule};
 use crate::kind::Kind;
@@ -59,13 +61,15 @@ impl Rules for Policy {
         } else {
             errors.push(constraints.required(""));
         }
-        match_conditions(spec.get("matchConditions"), errors);
+        let params = spec.get("paramKind").is_set();
+        match_conditions(spec.get("matchConditions"), params, errors);
         variables(spec.get("variables"), errors);
         if self.list == "validations" {
             validations(spec, errors);
         } else {
             mutations(spec, errors);
         }
+        expressions::policy(spec, errors);
     }
 
     fn validate_status(

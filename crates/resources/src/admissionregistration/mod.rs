@@ -1,6 +1,7 @@
 //! `admissionregistration.k8s.io`: who else has a say in what is written.
 
 pub mod admission_policy;
+mod expressions;
 pub mod policy_binding;
 pub mod webhook_configuration;
 
@@ -136,8 +137,9 @@ pub(crate) fn match_resources(resources: Field<'_>, errors: &mut ErrorList) {
     }
 }
 
-/// Conditions in CEL: named, unique, with an expression. Expressions are compiled where they run.
-pub(crate) fn match_conditions(list: Field<'_>, errors: &mut ErrorList) {
+/// Conditions in CEL: named, unique, with an expression that compiles; `params` is whether it may
+/// speak of parameters.
+pub(crate) fn match_conditions(list: Field<'_>, params: bool, errors: &mut ErrorList) {
     if list.len() > 64 {
         errors.push(list.too_many(64));
     }
@@ -155,6 +157,7 @@ pub(crate) fn match_conditions(list: Field<'_>, errors: &mut ErrorList) {
             seen.push(name.str());
         }
     }
+    expressions::match_conditions(list, params, errors);
 }
 
 /// Variables in CEL: identifiers, unique, with an expression.

@@ -116,7 +116,7 @@ fn webhook(webhook: Field<'_>, errors: &mut ErrorList) {
     label_selector(webhook.get("namespaceSelector"), errors);
     label_selector(webhook.get("objectSelector"), errors);
     client_config(webhook.get("clientConfig"), errors);
-    match_conditions(webhook.get("matchConditions"), errors);
+    match_conditions(webhook.get("matchConditions"), false, errors);
 }
 
 fn review_versions(list: Field<'_>, errors: &mut ErrorList) {

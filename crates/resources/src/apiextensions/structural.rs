@@ -220,17 +220,19 @@ fn rules(schema: &Value, path: &Path, errors: &mut ErrorList) {
         }
         let message = str_at(rule, &["message"]);
         if !message.is_empty() && message.trim().is_empty() {
-            let text = "message must be non-empty if specified";
+            let text = "must be non-empty if specified";
             errors.push(FieldError::invalid(path.child("message"), message, text));
-        } else if message.contains('\n') {
-            let text = "message must not contain line breaks";
+        } else if message.trim().contains(['\n', '\r']) {
+            let text = "must not contain line breaks";
             errors.push(FieldError::invalid(path.child("message"), message, text));
-        } else if message.is_empty()
-            && str_at(rule, &["messageExpression"]).is_empty()
-            && str_at(rule, &["rule"]).contains('\n')
-        {
+        } else if message.is_empty() && str_at(rule, &["rule"]).trim().contains(['\n', '\r']) {
             let text = "message must be specified if rule contains line breaks";
             errors.push(FieldError::required(path.child("message"), text));
+        }
+        let expression = str_at(rule, &["messageExpression"]);
+        if !expression.is_empty() && expression.trim().is_empty() {
+            let text = "messageExpression must be non-empty if specified";
+            errors.push(FieldError::required(path.child("messageExpression"), text));
         }
         let reason = str_at(rule, &["reason"]);
         let known = [

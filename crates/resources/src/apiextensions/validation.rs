@@ -128,7 +128,12 @@ fn version(version: Field<'_>, errors: &mut ErrorList) {
     let schema = version.at(&["schema", "openAPIV3Schema"]);
     if schema.is_set() {
         if let Some(value) = schema.value() {
+            let before = errors.len();
             structural::root(value, &schema.path(), errors);
+            // Rules are judged by the types of a sound schema.
+            if errors.len() == before {
+                errors.extend(cel::rules::problems(value, &schema.path()));
+            }
         }
     } else {
         errors.push(schema.required("schemas are required"));
