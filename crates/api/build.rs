@@ -30,9 +30,10 @@ type GoTypes = HashMap<String, Vec<GoField>>;
 fn main() {
     println!("cargo:rerun-if-changed=facts");
     println!("cargo:rerun-if-changed=build.rs");
-    let schema: BTreeMap<String, Value> =
+    let mut schema: BTreeMap<String, Value> =
         serde_json::from_str(&read("schema.json")).expect("facts/schema.json is JSON");
-    let go = go_types();
+    let mut go = go_types();
+    derive_old(&mut schema, &mut go);
     let ids: HashMap<&str, usize> =
         schema.keys().enumerate().map(|(id, name)| (name.as_str(), id)).collect();
     let mut out = String::from("pub(super) static DEFINITIONS: &[(&str, &str)] = &[\n");
@@ -53,6 +54,40 @@ fn main() {
     write_out("schema_table.rs", &out);
     write_out("proto_table.rs", &proto_table(&go));
     pack_openapi();
+}
+
+/// Adds the definitions of removed versions, which `old.json` says by their differences from current
+/// ones: `of` the current one, `without` these fields, with `f` of its own.
+fn derive_old(schema: &mut BTreeMap<String, Value>, go: &mut GoTypes) {
+    let old: BTreeMap<String, Value> =
+        serde_json::from_str(&read("old.json")).expect("facts/old.json is JSON");
+    for (name, differences) in old {
+        let of = differences["of"].as_str().unwrap_or_default();
+        let mut definition = schema.get(of).cloned().unwrap_or_else(|| serde_json::json!({}));
+        let mut fields = definition["f"].as_object().cloned().unwrap_or_default();
+        for field in differences["without"].as_array().into_iter().flatten() {
+            fields.remove(field.as_str().expect("a field has a name"));
+        }
+        let mut printed = go.get(of).cloned().unwrap_or_default();
+        for (field, facts) in differences["f"].as_object().into_iter().flatten() {
+            let kind = facts.as_str().or(facts["t"].as_str()).expect("a field has a type");
+            if fields.insert(field.clone(), facts.clone()).is_none() {
+                printed.push(GoField {
+                    json: field.clone(),
+                    go: String::new(),
+                    pointer: kind.starts_with('#'),
+                    omit: "omitempty".to_owned(),
+                    number: 0,
+                });
+            }
+        }
+        definition["f"] = fields.into();
+        if let Some(map) = definition.as_object_mut() {
+            map.remove("gvk");
+        }
+        schema.insert(name.clone(), definition);
+        go.insert(name, printed);
+    }
 }
 
 /// The tables of the OpenAPI documents, deflated, a zero byte between them.

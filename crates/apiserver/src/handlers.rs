@@ -211,7 +211,7 @@ async fn admit(
     Outcome { result, caller: Some(caller), impersonated, headers }
 }
 
-async fn dispatch(call: Call, body: Body) -> ApiResult<Response> {
+async fn dispatch(mut call: Call, body: Body) -> ApiResult<Response> {
     if let Some(service) = remote::service_of(&call) {
         return Ok(remote::forward(call, service, body).await);
     }
@@ -227,10 +227,13 @@ async fn dispatch(call: Call, body: Body) -> ApiResult<Response> {
     }
     let snapshot = call.core.registry.snapshot();
     let info = &call.info;
-    let Some(entry) = snapshot.find(&info.group, &info.version, &info.resource).cloned() else {
+    let found = snapshot.find(&info.group, &info.version, &info.resource);
+    let Some((entry, version)) = found.map(|(entry, version)| (entry.clone(), version)) else {
         return Ok(no_such_resource(&call, &snapshot));
     };
     drop(snapshot);
+    call.info.version = version;
+    let info = &call.info;
     let in_namespace = !info.namespace.is_empty() && info.path.contains("/namespaces/");
     if in_namespace && !entry.is_namespaced() && info.resource != "namespaces" {
         return Err(ApiError::no_such_path());

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use api::Value;
 use api::field::ErrorList;
-use api::names::GroupResource;
+use api::names::{GroupResource, Gvk};
 use api::status::{ApiError, ApiResult};
 use async_trait::async_trait;
 use auth::UserInfo;
@@ -75,7 +75,38 @@ pub struct VersionInfo {
     pub listed: bool,
 }
 
+/// A version that upstream has removed, and that is still read and written by conversion.
+///
+/// It is known by its whole `apiVersion` wherever a version's name is asked for, since it may be
+/// another group's than the kind's own: `extensions/v1beta1` for Deployments of `apps`. So all
+/// versions of a kind share one storage, one cache and one set of rules, whatever group they are
+/// asked for in.
+#[derive(Debug, Clone)]
+pub struct OldVersion {
+    /// `extensions/v1beta1`.
+    pub api_version: String,
+    /// What callers are warned with.
+    pub warning: String,
+    /// Whether discovery lists it: last, and without short names and categories.
+    pub listed: bool,
+}
+
 impl ResourceInfo {
+    /// `apps/v1` for `v1`; an [old version](OldVersion)'s name is one already.
+    #[must_use]
+    pub fn api_version(&self, version: &str) -> String {
+        if version.contains('/') {
+            return version.to_owned();
+        }
+        api::names::join_api_version(&self.group, version)
+    }
+
+    /// The kind in one of its versions.
+    #[must_use]
+    pub fn gvk(&self, version: &str) -> Gvk {
+        Gvk::from_api_version(&self.api_version(version), &self.kind)
+    }
+
     /// The group and resource, as errors and authorization name it.
     #[must_use]
     pub fn group_resource(&self) -> GroupResource {
@@ -332,6 +363,11 @@ pub trait Resource: Send + Sync + 'static {
     /// Names, versions, verbs, where it is stored.
     fn info(&self) -> &ResourceInfo;
 
+    /// The versions that upstream has removed and that are served by conversion.
+    fn old_versions(&self) -> &[OldVersion] {
+        &[]
+    }
+
     /// Its subresources.
     fn subresources(&self) -> Vec<Subresource> {
         Vec::new()
@@ -353,8 +389,7 @@ pub trait Resource: Send + Sync + 'static {
     /// 400 when the object cannot be said in that version.
     fn convert(&self, object: Value, to_version: &str) -> ApiResult<Value> {
         let mut object = object;
-        let info = self.info();
-        object["apiVersion"] = api::names::join_api_version(&info.group, to_version).into();
+        object["apiVersion"] = self.info().api_version(to_version).into();
         Ok(object)
     }
 

@@ -28,6 +28,8 @@ pub struct ServerOptions {
     pub store: SharedStore,
     /// The kinds that are served from the start.
     pub resources: Vec<Arc<dyn Resource>>,
+    /// Whether versions that upstream has removed are served by conversion.
+    pub old_versions: bool,
     /// The admission plugins, in their order.
     pub admission: Vec<Arc<dyn AdmissionPlugin>>,
     /// Asked in order; the first that knows the caller decides.
@@ -73,6 +75,7 @@ impl ServerOptions {
         Self {
             store,
             resources,
+            old_versions: true,
             admission: Vec::new(),
             authenticators: Vec::new(),
             certificate_roles: None,
@@ -130,7 +133,7 @@ impl Server {
     /// inside a tokio runtime.
     #[must_use]
     pub fn new(options: ServerOptions) -> Self {
-        let registry = Registry::new(options.resources);
+        let registry = Registry::new(options.resources, options.old_versions);
         let snapshot = registry.snapshot();
         let cachers: Vec<_> = snapshot
             .entries()
@@ -229,15 +232,16 @@ impl Server {
         view.objects.iter().map(name).collect()
     }
 
-    /// The groups and versions that this server serves itself and lists.
+    /// The groups and versions that this server serves itself and lists, but for those that
+    /// upstream has removed.
     #[must_use]
     pub fn group_versions(&self) -> Vec<(String, String)> {
         let snapshot = self.core.registry.snapshot();
         let all = snapshot.group_versions();
         all.into_iter()
-            .flat_map(|(group, versions)| {
-                versions.into_iter().map(|version| (group.to_owned(), version.to_owned()))
-            })
+            .flat_map(|(group, versions)| versions.into_iter().map(move |version| (group, version)))
+            .filter(|(group, version)| !snapshot.is_old(group, version))
+            .map(|(group, version)| (group.to_owned(), version.to_owned()))
             .collect()
     }
 

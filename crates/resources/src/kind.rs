@@ -16,13 +16,15 @@ use api::object;
 use api::status::ApiResult;
 use api::validate;
 use apiserver::resource::{
-    Column, DefaultPropagation, Deletion, Resource, ResourceInfo, Row, ScalePaths, Subresource,
-    SubresourceBehaviour, SubresourceHandler, VirtualResource, WriteContext, WriteHook,
+    Column, DefaultPropagation, Deletion, OldVersion, Resource, ResourceInfo, Row, ScalePaths,
+    Subresource, SubresourceBehaviour, SubresourceHandler, VirtualResource, WriteContext,
+    WriteHook,
 };
 use base::clock::Timestamp;
 
 use crate::cursor::{Field, same};
 use crate::facts::{self, SubresourceRow};
+use crate::old;
 use crate::rules::Rules;
 
 /// What raises `metadata.generation`.
@@ -43,6 +45,7 @@ pub type NameRule = fn(&str, bool) -> Vec<String>;
 pub struct Kind {
     info: ResourceInfo,
     schemas: BTreeMap<String, String>,
+    old: Vec<OldVersion>,
     rows: Vec<SubresourceRow>,
     handlers: BTreeMap<&'static str, Arc<dyn SubresourceHandler>>,
     scale: Option<ScalePaths>,
@@ -93,16 +96,22 @@ impl Kind {
     /// A kind that is not in the table.
     #[must_use]
     pub fn unlisted(info: ResourceInfo) -> Self {
-        let schemas = info
+        let definition = |version: &str| facts::schema_name(&info.group, version, &info.kind);
+        let mut schemas: BTreeMap<String, String> = info
             .versions
             .iter()
-            .map(|version| {
-                let schema = facts::schema_name(&info.group, &version.name, &info.kind);
-                (version.name.to_string(), schema)
-            })
+            .map(|version| (version.name.to_string(), definition(&version.name)))
             .collect();
+        let mut old = Vec::new();
+        for row in old::versions(&info) {
+            let current = || definition(old::current_version(&info));
+            let schema = row.definition.map_or_else(current, str::to_owned);
+            schemas.insert(row.version.api_version.clone(), schema);
+            old.push(row.version);
+        }
         Self {
             schemas,
+            old,
             rows: Vec::new(),
             handlers: BTreeMap::new(),
             scale: None,
@@ -190,6 +199,17 @@ impl Kind {
     #[must_use]
     pub fn with_schema(mut self, version: &str, schema: &str) -> Self {
         self.schemas.insert(version.to_owned(), schema.to_owned());
+        self
+    }
+
+    /// A kind that is served in old versions only, which have one schema.
+    #[must_use]
+    pub(crate) fn also_in(mut self, versions: Vec<OldVersion>, schema: &str) -> Self {
+        let names = versions.iter().map(|version| version.api_version.clone());
+        for name in names.chain([self.info.storage_version.to_string()]) {
+            self.schemas.insert(name, schema.to_owned());
+        }
+        self.old = versions;
         self
     }
 
@@ -342,6 +362,10 @@ impl Resource for Kind {
         &self.info
     }
 
+    fn old_versions(&self) -> &[OldVersion] {
+        &self.old
+    }
+
     fn subresources(&self) -> Vec<Subresource> {
         self.rows.iter().map(|row| self.subresource(row)).collect()
     }
@@ -352,11 +376,24 @@ impl Resource for Kind {
 
     fn convert(&self, mut object: Value, to_version: &str) -> ApiResult<Value> {
         // An event is stored under another group's `v1` than the one that it is asked for in.
-        let to = api::names::join_api_version(&self.info.group, to_version);
-        if object::api_version(&object) == to {
+        let to = self.info.api_version(to_version);
+        let from = object::api_version(&object).to_owned();
+        if from == to {
             return Ok(object);
         }
-        let (_, from) = api::names::split_api_version(object::api_version(&object));
+        let current = old::current_version(&self.info);
+        let is_old = |api_version: &str| {
+            api_version != self.info.api_version(current)
+                && self.old.iter().any(|one| one.api_version == api_version)
+        };
+        if is_old(&from) {
+            return self.convert(old::to_current(&self.info, &from, object), to_version);
+        }
+        if is_old(&to) {
+            let object = self.convert(object, current)?;
+            return Ok(old::from_current(&self.info, &to, object));
+        }
+        let (_, from) = api::names::split_api_version(&from);
         let from = from.to_owned();
         object["apiVersion"] = to.into();
         self.rules.convert(object, &from, to_version)

@@ -29,6 +29,7 @@ pub mod flowcontrol;
 pub mod kind;
 pub mod networking;
 pub mod node;
+pub mod old;
 pub mod policy;
 pub mod rbac;
 pub mod resource;
@@ -81,6 +82,7 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn Resource>> {
         batch::job::kind(),
         batch::cron_job::kind(),
         policy::pod_disruption_budget::kind(),
+        old::pod_security_policy(),
         discovery::endpoint_slice::kind(),
         networking::ingress::kind(),
         networking::ingress_class::kind(),

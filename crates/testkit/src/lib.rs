@@ -51,10 +51,17 @@ pub fn api_server_with(
 /// A server with every built-in kind and every admission plugin.
 #[must_use]
 pub fn full_api_server() -> ApiServer {
+    full_api_server_with(|_| {})
+}
+
+/// The same, with changed options.
+#[must_use]
+pub fn full_api_server_with(change: impl FnOnce(&mut ServerOptions)) -> ApiServer {
     let rng = SharedRng::seeded(SEED);
     api_server_with(resources::all(&deps(&rng)), |options| {
         options.rng = rng.clone();
         options.admission = admission::standard(&admission::Deps::new(rng, base::clock::system()));
+        change(options);
     })
 }
 

@@ -50,10 +50,10 @@ fn group(catalogue: &Catalogue<'_>, group: &Group<'_>) -> Value {
 
 fn resources(catalogue: &Catalogue<'_>, group: &str, version: &str) -> Value {
     let kinds = catalogue.kinds(group, version);
-    kinds.into_iter().map(|entry| resource(entry, version)).collect()
+    kinds.into_iter().map(|(entry, is_old)| resource(entry, version, is_old)).collect()
 }
 
-fn resource(entry: &Entry, version: &str) -> Value {
+fn resource(entry: &Entry, version: &str, is_old: bool) -> Value {
     let info = entry.resource.info();
     let mut found = json!({
         "resource": info.plural,
@@ -62,10 +62,10 @@ fn resource(entry: &Entry, version: &str) -> Value {
         "singularResource": info.singular,
         "verbs": info.verbs,
     });
-    if !info.short_names.is_empty() {
+    if !info.short_names.is_empty() && !is_old {
         found["shortNames"] = json!(info.short_names);
     }
-    if !info.categories.is_empty() {
+    if !info.categories.is_empty() && !is_old {
         found["categories"] = json!(info.categories);
     }
     if !entry.subresources.is_empty() {

@@ -8,6 +8,9 @@ use api::priority::{self, Priority};
 use crate::aggregation::{RemoteVersion, ServedVersion, ServedVersions};
 use crate::registry::{Entry, Snapshot};
 
+/// The priority of a version that upstream has removed: after everything that there is.
+const REMOVED: Priority = Priority { group: 0, version: 0 };
+
 /// What discovery is made from.
 pub(super) struct Catalogue<'a> {
     snapshot: &'a Snapshot,
@@ -81,6 +84,9 @@ impl<'a> Catalogue<'a> {
         if let Some(registered) = registered {
             return registered.priority;
         }
+        if self.snapshot.is_old(group, version) {
+            return REMOVED;
+        }
         priority::built_in(group, version).unwrap_or_else(|| {
             let is_custom = |entry: &&std::sync::Arc<Entry>| {
                 entry.resource.is_custom() && entry.resource.info().group == group
@@ -92,21 +98,9 @@ impl<'a> Catalogue<'a> {
         })
     }
 
-    /// This server's own kinds of a version, by name.
-    pub(super) fn kinds(&self, group: &str, version: &str) -> Vec<&'a Entry> {
-        let mut entries: Vec<&Entry> = self
-            .snapshot
-            .entries()
-            .iter()
-            .map(|entry| &**entry.in_version(version))
-            .filter(|entry| {
-                let info = entry.resource.info();
-                info.group == group
-                    && info.versions.iter().any(|one| one.name == version && one.listed)
-            })
-            .collect();
-        entries.sort_by(|left, right| left.gr.resource.cmp(&right.gr.resource));
-        entries
+    /// This server's own kinds of a version, by name, and whether each has it as an old one only.
+    pub(super) fn kinds(&self, group: &str, version: &str) -> Vec<(&'a Entry, bool)> {
+        self.snapshot.listed(group, version)
     }
 }
 

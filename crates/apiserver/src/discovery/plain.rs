@@ -56,9 +56,9 @@ fn resources(catalogue: &Catalogue<'_>, group: &str, version: &str) -> Option<Va
         return None;
     }
     let mut all = Vec::new();
-    for entry in entries {
+    for (entry, is_old) in entries {
         if !entry.resource.info().verbs.is_empty() {
-            all.push(resource(entry));
+            all.push(resource(entry, is_old));
         }
         let mut below: Vec<&Subresource> = entry.subresources.iter().collect();
         below.sort_by(|left, right| left.name.cmp(&right.name));
@@ -75,7 +75,9 @@ fn resources(catalogue: &Catalogue<'_>, group: &str, version: &str) -> Option<Va
     Some(found)
 }
 
-fn resource(entry: &Entry) -> Value {
+/// An old version has no short names and no categories, which would lead to it instead of to the
+/// current one.
+fn resource(entry: &Entry, is_old: bool) -> Value {
     let info = entry.resource.info();
     let mut found = json!({
         "name": info.plural,
@@ -84,10 +86,10 @@ fn resource(entry: &Entry) -> Value {
         "kind": info.kind,
         "verbs": info.verbs,
     });
-    if !info.short_names.is_empty() {
+    if !info.short_names.is_empty() && !is_old {
         found["shortNames"] = json!(info.short_names);
     }
-    if !info.categories.is_empty() {
+    if !info.categories.is_empty() && !is_old {
         found["categories"] = json!(info.categories);
     }
     if !info.storage_version_hash.is_empty() {

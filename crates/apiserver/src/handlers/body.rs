@@ -22,9 +22,8 @@ pub(crate) struct Received {
 impl Target {
     /// Reads and decodes the body as an object of the target's kind.
     pub(crate) async fn decode_body(&self, body: Body) -> ApiResult<Received> {
-        let info = self.entry.resource.info();
         let version = &self.call.info.version;
-        let gvk = Gvk::new(&info.group, version, &info.kind);
+        let gvk = self.entry.resource.info().gvk(version);
         let schema = self.entry.resource.body_schema(version);
         self.decode_as(body, &gvk, &schema).await
     }

@@ -84,7 +84,10 @@ impl Target {
         let (code, bytes) = match self.call.info.verb {
             "create" => {
                 let decoded = self.decode_body(body).await?;
-                let made = handler.create(core, &self.call.user, namespace, decoded.value).await?;
+                let manager = self.call.manager();
+                let object =
+                    self.op(None, &manager, false, "CreateOptions").storage_form(decoded.value)?;
+                let made = handler.create(core, &self.call.user, namespace, object).await?;
                 (201, self.renderer().value(made)?)
             }
             "list" => {
@@ -113,11 +116,14 @@ impl Target {
         } else {
             response::maybe_compressed(&self.call.parts.headers, code, content_type, body)
         };
-        let info = self.entry.resource.info();
-        let version = info.versions.iter().find(|one| one.name == self.call.info.version);
-        if let Some(warning) = version.and_then(|one| one.deprecation_warning.as_deref()) {
-            response::add_warnings(&mut answer, &[warning.to_owned()]);
-        }
+        self.warn_of_version(&mut answer);
         answer
+    }
+
+    /// Tells the users of a deprecated or removed version what it is.
+    pub(super) fn warn_of_version(&self, answer: &mut Response) {
+        if let Some(warning) = self.entry.deprecation_warning(&self.call.info.version) {
+            response::add_warnings(answer, &[warning.to_owned()]);
+        }
     }
 }

@@ -92,6 +92,7 @@ impl Target {
         let body = codec::encode(&scale, self.output.format, self.output.is_pretty)?;
         let mut answer = response::object(200, self.output, body);
         response::add_warnings(&mut answer, warnings);
+        self.warn_of_version(&mut answer);
         Ok(answer)
     }
 

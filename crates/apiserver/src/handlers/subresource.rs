@@ -119,7 +119,7 @@ impl Target {
                 api::schema::by_kind(group, version, kind).unwrap_or(api::schema::Schema::Any),
             ),
             None => (
-                Gvk::new(&info.group, &self.call.info.version, &info.kind),
+                info.gvk(&self.call.info.version),
                 self.entry.resource.body_schema(&self.call.info.version),
             ),
         };

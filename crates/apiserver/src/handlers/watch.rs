@@ -67,6 +67,7 @@ impl Target {
         });
         let mut answer = response::bytes(200, &self.output.stream_type(), "");
         *answer.body_mut() = Body::from_stream(chunks);
+        self.warn_of_version(&mut answer);
         Ok(answer)
     }
 

@@ -54,14 +54,10 @@ impl Op<'_> {
     /// Calls `run` with the options of this write's field manager.
     pub(crate) fn with_options<T>(&self, run: impl FnOnce(&ApplyOptions<'_>) -> T) -> T {
         let resource = &self.entry.resource;
-        let info = resource.info();
         let api_version = self.entry.api_version(self.version);
         // For managers that wrote in another of the kind's versions.
         let convert = |value: &Value, to: &str| {
-            let (group, version) = api::names::split_api_version(to);
-            if group != info.group || !info.versions.iter().any(|one| one.name == version) {
-                return None;
-            }
+            let version = self.entry.version_of(to)?;
             let converted = if self.entry.converter.is_some() {
                 self.conversions.get(value, version)?
             } else {

@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::discovery::Documents;
-use crate::resource::{Converter, Resource, Scope, Subresource};
+use crate::resource::{Converter, OldVersion, Resource, Scope, Subresource};
 use crate::storage::Cacher;
 
 pub(crate) use delete::DeleteRequest;
@@ -116,7 +116,25 @@ impl Entry {
 
     /// `apps/v1`, for one of the kind's versions.
     pub(crate) fn api_version(&self, version: &str) -> String {
-        api::names::join_api_version(&self.resource.info().group, version)
+        self.resource.info().api_version(version)
+    }
+
+    /// What users of a version are warned with.
+    pub(crate) fn deprecation_warning(&self, version: &str) -> Option<&str> {
+        let old = self.resource.old_versions().iter().find(|one| one.api_version == version);
+        let warning = old.map(|one| one.warning.as_str());
+        warning.or_else(|| {
+            let versions = &self.resource.info().versions;
+            versions.iter().find(|one| one.name == version)?.deprecation_warning.as_deref()
+        })
+    }
+
+    /// The name of a version by its `apiVersion`, if the kind has it.
+    pub(crate) fn version_of(&self, api_version: &str) -> Option<&str> {
+        let old = self.resource.old_versions().iter().map(|one| one.api_version.as_str());
+        let info = self.resource.info();
+        let own = info.versions.iter().map(|one| &*one.name);
+        own.chain(old).find(|version| info.api_version(version) == api_version)
     }
 }
 
@@ -127,11 +145,13 @@ pub(crate) struct Snapshot {
     groups: HashMap<String, HashMap<String, Arc<Entry>>>,
     /// In the order in which they were registered.
     entries: Vec<Arc<Entry>>,
+    /// Whether versions that upstream has removed are served.
+    old_versions: bool,
     pub(crate) documents: Documents,
 }
 
 impl Snapshot {
-    fn new(entries: Vec<Arc<Entry>>) -> Self {
+    fn new(entries: Vec<Arc<Entry>>, old_versions: bool) -> Self {
         let mut groups: HashMap<String, HashMap<String, Arc<Entry>>> = HashMap::new();
         for entry in &entries {
             let info = entry.resource.info();
@@ -140,14 +160,52 @@ impl Snapshot {
                 .or_default()
                 .insert(info.plural.to_string(), entry.clone());
         }
-        Self { groups, entries, documents: Documents::default() }
+        Self { groups, entries, old_versions, documents: Documents::default() }
     }
 
-    /// A kind by group, version and plural, if it serves that version; as that version has it.
-    pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Entry>> {
-        let entry = self.groups.get(group)?.get(plural)?;
-        let versions = &entry.resource.info().versions;
-        versions.iter().any(|served| served.name == version).then(|| entry.in_version(version))
+    /// A kind by group, version and plural, if it serves that version; as that version has it, and
+    /// with the name by which it knows the version.
+    pub(crate) fn find(
+        &self,
+        group: &str,
+        version: &str,
+        plural: &str,
+    ) -> Option<(&Arc<Entry>, String)> {
+        let own = self.groups.get(group).and_then(|plurals| plurals.get(plural));
+        if let Some(entry) = own
+            && entry.resource.info().versions.iter().any(|served| served.name == version)
+        {
+            return Some((entry.in_version(version), version.to_owned()));
+        }
+        let api_version = api::names::join_api_version(group, version);
+        let has = |entry: &&Arc<Entry>| {
+            let named = entry.resource.info().plural == plural;
+            named && self.old_versions_of(entry).any(|old| old.api_version == api_version)
+        };
+        self.entries.iter().find(has).map(|entry| (entry, api_version.clone()))
+    }
+
+    fn old_versions_of<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = &'a OldVersion> {
+        let served = self.old_versions.then(|| entry.resource.old_versions());
+        served.unwrap_or_default().iter()
+    }
+
+    /// The kinds that discovery lists in a group and version, by their plural names, and whether
+    /// each has it as an old version only.
+    pub(crate) fn listed(&self, group: &str, version: &str) -> Vec<(&Entry, bool)> {
+        let api_version = api::names::join_api_version(group, version);
+        let mut found: Vec<(&Entry, bool)> = Vec::new();
+        for entry in &self.entries {
+            let info = entry.resource.info();
+            let own = info.group == group
+                && info.versions.iter().any(|one| one.name == version && one.listed);
+            let is_it = |old: &OldVersion| old.listed && old.api_version == api_version;
+            if own || self.old_versions_of(entry).any(is_it) {
+                found.push((entry.in_version(version), !own));
+            }
+        }
+        found.sort_by(|(left, _), (right, _)| left.gr.resource.cmp(&right.gr.resource));
+        found
     }
 
     /// A kind by group and plural.
@@ -172,21 +230,41 @@ impl Snapshot {
                 }
             }
         }
+        // What is old comes last, whatever its name says of its rank.
+        let listed = |entry| self.old_versions_of(entry).filter(|old| old.listed);
+        for old in self.entries.iter().flat_map(|entry| listed(entry)) {
+            let (group, version) = api::names::split_api_version(&old.api_version);
+            let versions = found.entry(group).or_default();
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
         found.retain(|_, versions| !versions.is_empty());
         found
+    }
+
+    /// Whether nothing but old versions is served in a group and version.
+    pub(crate) fn is_old(&self, group: &str, version: &str) -> bool {
+        !self.entries.iter().any(|entry| {
+            let info = entry.resource.info();
+            info.group == group && info.versions.iter().any(|one| one.name == version)
+        })
     }
 }
 
 /// Every kind that is served, now.
 pub(crate) struct Registry {
+    old_versions: bool,
     snapshot: ArcSwap<Snapshot>,
     writing: Mutex<()>,
 }
 
 impl Registry {
-    pub(crate) fn new(resources: Vec<Arc<dyn Resource>>) -> Self {
+    /// The kinds, with or without the versions that upstream has removed.
+    pub(crate) fn new(resources: Vec<Arc<dyn Resource>>, old_versions: bool) -> Self {
         let entries = resources.into_iter().map(|one| Arc::new(Entry::new(one))).collect();
-        Self { snapshot: ArcSwap::from_pointee(Snapshot::new(entries)), writing: Mutex::default() }
+        let snapshot = ArcSwap::from_pointee(Snapshot::new(entries, old_versions));
+        Self { old_versions, snapshot, writing: Mutex::default() }
     }
 
     /// What is served now.
@@ -210,7 +288,8 @@ impl Registry {
             }
         };
         let documents = before.documents.without_group(&entry.gr.group);
-        self.snapshot.store(Arc::new(Snapshot { documents, ..Snapshot::new(entries) }));
+        self.snapshot
+            .store(Arc::new(Snapshot { documents, ..Snapshot::new(entries, self.old_versions) }));
         (entry, replaced)
     }
 
@@ -222,7 +301,8 @@ impl Registry {
         let at = entries.iter().position(|known| known.gr == *resource)?;
         let removed = entries.remove(at);
         let documents = before.documents.without_group(&resource.group);
-        self.snapshot.store(Arc::new(Snapshot { documents, ..Snapshot::new(entries) }));
+        self.snapshot
+            .store(Arc::new(Snapshot { documents, ..Snapshot::new(entries, self.old_versions) }));
         Some(removed)
     }
 
@@ -230,6 +310,6 @@ impl Registry {
     pub(crate) fn refresh(&self) {
         let _writing = self.writing.lock();
         let entries = self.snapshot.load().entries.clone();
-        self.snapshot.store(Arc::new(Snapshot::new(entries)));
+        self.snapshot.store(Arc::new(Snapshot::new(entries, self.old_versions)));
     }
 }

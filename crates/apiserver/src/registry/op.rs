@@ -67,7 +67,7 @@ impl Op<'_> {
             Some(crate::resource::Subresource { kind: Some((group, version, kind)), .. }) => {
                 Gvk::new(group, version, kind)
             }
-            _ => Gvk::new(&info.group, self.version, &info.kind),
+            _ => info.gvk(self.version),
         }
     }
 

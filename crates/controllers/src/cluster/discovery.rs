@@ -27,7 +27,7 @@ pub(crate) struct Discovery {
 
 /// Old names under which resources of other groups are served again: what is done to the
 /// resource under its own name is done to them too.
-const ALIASES: [&str; 1] = ["extensions"];
+pub(crate) const ALIASES: [&str; 1] = ["extensions"];
 
 #[derive(Deserialize)]
 struct Groups {

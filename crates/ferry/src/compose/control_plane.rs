@@ -111,6 +111,7 @@ impl ControlPlane {
                 &options.enable_admission_plugins,
                 &options.disable_admission_plugins,
             )?,
+            old_versions: options.has("legacy-apis"),
             authenticators,
             certificate_roles: Some(front_proxy.roles(&authority)?),
             aggregator: Some(aggregation.clone()),

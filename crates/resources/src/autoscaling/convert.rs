@@ -10,7 +10,8 @@ use super::metrics::is_cpu_utilization;
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
-const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
+/// Where `behavior` is kept for versions without the field.
+pub(crate) const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
 fn annotate(object: &mut Value, key: &str, value: &Value) {
     set(object, &["metadata", "annotations", key], value.to_string());
@@ -110,7 +111,7 @@ pub(super) fn to_v2(mut object: Value) -> Value {
 }
 
 /// The fields of a metric's target, flat as the old form has them.
-fn metric_to_v1(metric: Value) -> Value {
+pub(crate) fn metric_to_v1(metric: Value) -> Value {
     flatten(
         metric,
         "target",
@@ -122,7 +123,8 @@ fn metric_to_v1(metric: Value) -> Value {
     )
 }
 
-fn current_to_v1(metric: Value) -> Value {
+/// The same of what is measured.
+pub(crate) fn current_to_v1(metric: Value) -> Value {
     flatten(
         metric,
         "current",
@@ -163,7 +165,8 @@ fn flatten(mut metric: Value, from: &str, names: &[(&str, &str)]) -> Value {
     metric
 }
 
-fn metric_to_v2(metric: Value) -> Value {
+/// The way back.
+pub(crate) fn metric_to_v2(metric: Value) -> Value {
     nest(
         metric,
         "target",
@@ -176,7 +179,8 @@ fn metric_to_v2(metric: Value) -> Value {
     )
 }
 
-fn current_to_v2(metric: Value) -> Value {
+/// The way back of what is measured.
+pub(crate) fn current_to_v2(metric: Value) -> Value {
     nest(
         metric,
         "current",

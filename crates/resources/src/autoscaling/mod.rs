@@ -1,5 +1,5 @@
 //! `autoscaling`: numbers of replicas that follow the load.
 
-mod convert;
+pub(crate) mod convert;
 pub mod horizontal_pod_autoscaler;
 mod metrics;

@@ -97,9 +97,13 @@ impl Inventory {
     pub(crate) fn locate(&self, reference: &OwnerReference) -> Option<ResourceType> {
         let (group, _) = split_api_version(&reference.api_version);
         let watched = self.watched.lock();
-        watched
-            .keys()
-            .find(|resource| *resource.kind == *reference.kind && &*resource.group == group)
-            .cloned()
+        let named = |resource: &&ResourceType| *resource.kind == *reference.kind;
+        let own = watched.keys().filter(named).find(|resource| &*resource.group == group);
+        // A reference of old names the alias of a kind that has a group of its own now.
+        let is_alias = discovery::ALIASES.contains(&group);
+        let moved = |resource: &&ResourceType| {
+            is_alias && matches!(&*resource.group, "apps" | "networking.k8s.io")
+        };
+        own.or_else(|| watched.keys().filter(named).find(moved)).cloned()
     }
 }
