@@ -45,7 +45,10 @@ impl Rules for DaemonSet {
     }
 
     fn prepare_create(&self, _ctx: &WriteContext<'_>, object: &mut Value) {
-        set(object, &["metadata", "annotations", TEMPLATE_GENERATION], "1");
+        let given = api::object::annotation(object, TEMPLATE_GENERATION);
+        if given.and_then(|text| text.parse().ok()).is_none_or(|count: i64| count < 1) {
+            set(object, &["metadata", "annotations", TEMPLATE_GENERATION], "1");
+        }
     }
 
     fn prepare_update(&self, _ctx: &WriteContext<'_>, object: &mut Value, old: &Value) {

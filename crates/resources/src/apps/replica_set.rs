@@ -1,14 +1,16 @@
-//! ReplicaSet: a number of equal pods.
+//! ReplicaSet: a number of equal pods; and the rules that it shares with its elder, the
+//! ReplicationController.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use api::Value;
 use api::field::ErrorList;
-use api::object::set_default;
+use api::object::{at, set_default};
 use apiserver::resource::{Resource, WriteContext};
 use base::clock::Timestamp;
 
-use super::{not_more, selector_and_template, wide_cells};
+use super::{not_more, selector_and_template};
 use crate::check::{immutable, non_negatives};
 use crate::core::pod::defaults;
 use crate::cursor::Field;
@@ -23,21 +25,36 @@ pub fn kind() -> Arc<dyn Resource> {
         .tracks_generation()
         .selectable(&["status.replicas"])
         .scaled_by(&["spec", "selector"])
-        .rules(ReplicaSet)
+        .rules(Replicas {
+            default: |object| defaults::template(object, &["spec", "template"]),
+            validate: |spec, errors| selector_and_template(spec, "replicaset", errors),
+            keeps_selector: true,
+            selector_text: table::selector,
+        })
 }
 
-struct ReplicaSet;
+/// The rules of a kind that keeps a number of equal pods. What differs is the form of the selector.
+pub(crate) struct Replicas {
+    /// Fills in the template, and what comes from it.
+    pub(crate) default: fn(&mut Value),
+    /// What is wrong with selector and template.
+    pub(crate) validate: fn(Field<'_>, &mut ErrorList),
+    /// Whether the selector may not change.
+    pub(crate) keeps_selector: bool,
+    /// The selector's cell.
+    pub(crate) selector_text: fn(Option<&Value>) -> String,
+}
 
-impl Rules for ReplicaSet {
+impl Rules for Replicas {
     fn default(&self, object: &mut Value) {
-        defaults::template(object, &["spec", "template"]);
+        (self.default)(object);
         set_default(object, &["spec", "replicas"], 1);
     }
 
     fn validate(&self, object: Field<'_>, errors: &mut ErrorList) {
         let spec = object.get("spec");
         non_negatives(spec, &["replicas", "minReadySeconds"], errors);
-        selector_and_template(spec, "replicaset", errors);
+        (self.validate)(spec, errors);
     }
 
     fn validate_change(
@@ -47,7 +64,9 @@ impl Rules for ReplicaSet {
         old: Field<'_>,
         errors: &mut ErrorList,
     ) {
-        immutable(new.at(&["spec", "selector"]), old.at(&["spec", "selector"]), errors);
+        if self.keeps_selector {
+            immutable(new.at(&["spec", "selector"]), old.at(&["spec", "selector"]), errors);
+        }
     }
 
     fn validate_status(
@@ -57,11 +76,26 @@ impl Rules for ReplicaSet {
         _old: Field<'_>,
         errors: &mut ErrorList,
     ) {
-        replica_status(new.get("status"), errors);
+        let status = new.get("status");
+        let counts = [
+            "replicas",
+            "fullyLabeledReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "terminatingReplicas",
+            "observedGeneration",
+        ];
+        non_negatives(status, &counts, errors);
+        for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
+            not_more(status, field, "replicas", errors);
+        }
+        not_more(status, "availableReplicas", "readyReplicas", errors);
     }
 
-    fn field<'a>(&self, object: &'a Value, name: &str) -> Option<std::borrow::Cow<'a, str>> {
-        replicas_field(object, name)
+    /// `status.replicas`, 0 when nobody has counted.
+    fn field<'a>(&self, object: &'a Value, name: &str) -> Option<Cow<'a, str>> {
+        (name == "status.replicas")
+            .then(|| table::number(object, &["status", "replicas"]).to_string().into())
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
@@ -72,33 +106,8 @@ impl Rules for ReplicaSet {
             table::number(object, &["status", "readyReplicas"]),
             table::age(object, now),
         ];
-        wide_cells(object, &mut cells, true);
+        cells.extend(table::containers(at(object, &["spec", "template", "spec"])));
+        cells.push((self.selector_text)(at(object, &["spec", "selector"])).into());
         cells
     }
-}
-
-/// `status.replicas`, 0 when nobody has counted.
-pub(crate) fn replicas_field<'a>(
-    object: &'a Value,
-    name: &str,
-) -> Option<std::borrow::Cow<'a, str>> {
-    (name == "status.replicas")
-        .then(|| table::number(object, &["status", "replicas"]).to_string().into())
-}
-
-/// The status of a ReplicaSet or ReplicationController.
-pub(crate) fn replica_status(status: Field<'_>, errors: &mut ErrorList) {
-    let counts = [
-        "replicas",
-        "fullyLabeledReplicas",
-        "readyReplicas",
-        "availableReplicas",
-        "terminatingReplicas",
-        "observedGeneration",
-    ];
-    non_negatives(status, &counts, errors);
-    for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
-        not_more(status, field, "replicas", errors);
-    }
-    not_more(status, "availableReplicas", "readyReplicas", errors);
 }

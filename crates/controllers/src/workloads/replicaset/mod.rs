@@ -1,16 +1,19 @@
-//! ReplicaSet: as many pods of a template as wanted, no more and no fewer.
+//! ReplicaSet: as many pods of a template as wanted, no more and no fewer; and the controller that
+//! it shares with its elder, the ReplicationController.
 //!
-//! (Kubernetes `pkg/controller/replicaset`)
+//! The two differ in the form of their objects only: that is [`Replicas`].
+//! (Kubernetes `pkg/controller/replicaset`, `pkg/controller/replication`)
 
 pub(crate) mod manage;
 pub(crate) mod plan;
 
 use std::sync::Arc;
 
+use api::typed::Kind;
 use async_trait::async_trait;
 use base::clock::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use reconcile::{Action, Cache, Ctx, Error, Expectations, Failure, Key, Reconciler, Watches};
 
@@ -20,111 +23,165 @@ use crate::common::watch::PodOwners;
 use crate::common::{claim, pods, selector};
 use crate::deps::Deps;
 
-/// The controller.
-pub(crate) struct Controller {
-    replicasets: Cache<ReplicaSet>,
+/// A kind that keeps a number of equal pods.
+pub(crate) trait Replicas: Kind {
+    /// The controller's name.
+    const NAME: &'static str;
+    /// Who its Events come from.
+    const COMPONENT: &'static str;
+    /// Whether its status counts pods that are on their way out.
+    const COUNTS_TERMINATING: bool;
+
+    /// Whether its selector selects a pod.
+    fn selects(&self, pod: &Pod) -> bool;
+
+    /// `spec.replicas`, `spec.minReadySeconds`.
+    fn wanted(&self) -> (i32, i32);
+
+    /// What its pods are made from.
+    fn template(&self) -> Option<&PodTemplateSpec>;
+
+    /// Its status, in the form that ReplicaSets have.
+    fn status(&self) -> Option<ReplicaSetStatus>;
+
+    /// Sets its status.
+    fn set_status(&mut self, status: ReplicaSetStatus);
+
+    /// The pods that count when it is decided which of its own go first.
+    fn related(&self, _all: &Cache<Self>, pods: &Cache<Pod>) -> Vec<Arc<Pod>> {
+        pods::controlled_by(pods, uid(self.meta()))
+    }
+}
+
+/// The controller of a kind.
+pub(crate) struct Controller<K> {
+    owners: Cache<K>,
     pods: Cache<Pod>,
     expectations: Arc<Expectations>,
 }
 
-/// Makes the controller.
+/// Makes the controller of ReplicaSets.
 pub(crate) fn make(deps: &Deps) -> Arc<dyn Reconciler> {
-    Arc::new(Controller {
-        replicasets: deps.caches.of(),
+    controller_for::<ReplicaSet>(deps)
+}
+
+/// Makes the controller of a kind.
+pub(crate) fn controller_for<K: Replicas>(deps: &Deps) -> Arc<dyn Reconciler> {
+    Arc::new(Controller::<K> {
+        owners: deps.caches.of(),
         pods: deps.caches.of(),
         expectations: Arc::default(),
     })
 }
 
 #[async_trait]
-impl Reconciler for Controller {
+impl<K: Replicas> Reconciler for Controller<K> {
     fn name(&self) -> &'static str {
-        "replicaset-controller"
+        K::NAME
+    }
+
+    fn component(&self) -> &'static str {
+        K::COMPONENT
     }
 
     fn watches(&self, watches: &mut Watches) {
         PodOwners {
-            owners: self.replicasets.clone(),
+            owners: self.owners.clone(),
             pods: self.pods.clone(),
             expectations: self.expectations.clone(),
-            selects,
+            selects: K::selects,
         }
         .watch(watches);
     }
 
     async fn reconcile(&self, ctx: &Ctx, key: &Key) -> Result<Action, Error> {
-        let Some(rs) = self.replicasets.get_key(key) else {
+        let Some(owner) = self.owners.get_key(key) else {
             self.expectations.forget(key);
             return Ok(Action::Await);
         };
         let fulfilled = self.expectations.fulfilled(key);
-        let claims = claim::sort(&rs.metadata, pods::candidates(&self.pods, &rs.metadata), |pod| {
-            selects(&rs, pod)
-        });
-        let owned = claim::settle(ctx, &*rs, &controller_ref(&*rs), claims).await?;
-        let spec = rs.spec.clone().unwrap_or_default();
-        let template_labels = spec
-            .template
-            .as_ref()
-            .and_then(|template| template.metadata.as_ref())
-            .and_then(|metadata| metadata.labels.as_ref());
-        let related = self.related(&rs);
+        let candidates = pods::candidates(&self.pods, owner.meta());
+        let claims = claim::sort(owner.meta(), candidates, |pod| owner.selects(pod));
+        let owned = claim::settle(ctx, &*owner, &controller_ref(&*owner), claims).await?;
+        let (replicas, min_ready_seconds) = owner.wanted();
+        let metadata = owner.template().and_then(|template| template.metadata.as_ref());
+        let related = owner.related(&self.owners, &self.pods);
         let snapshot = Snapshot {
-            replicas: spec.replicas.unwrap_or(1),
-            min_ready_seconds: spec.min_ready_seconds.unwrap_or_default(),
-            template_labels,
+            replicas,
+            min_ready_seconds,
+            template_labels: metadata.and_then(|metadata| metadata.labels.as_ref()),
             pods: &owned,
             related: &related,
         };
         let now = ctx.clock.now();
         let (mut managed, mut reason) = (Ok(()), "FailedCreate");
-        if fulfilled && rs.metadata.deletion_timestamp.is_none() {
+        if fulfilled && owner.meta().deletion_timestamp.is_none() {
             let step = plan::plan(&snapshot, now);
             if matches!(step, Step::Delete(_)) {
                 reason = "FailedDelete";
             }
-            managed =
-                manage::manage(ctx, &self.expectations, &*rs, spec.template.as_ref(), step).await;
+            let template = owner.template();
+            managed = manage::manage(ctx, &self.expectations, &*owner, template, step).await;
         }
         let counts = plan::count(&snapshot, now);
         let failure = managed.as_ref().err().map(|failure| (reason, failure));
-        write_status(ctx, &rs, status(&rs, counts, failure, now)).await?;
+        write_status(ctx, &*owner, status(&*owner, counts, failure, now)).await?;
         managed?;
         Ok(counts.next_available.map_or(Action::Await, Action::After))
     }
 }
 
-impl Controller {
+impl Replicas for ReplicaSet {
+    const NAME: &'static str = "replicaset-controller";
+    const COMPONENT: &'static str = "replicaset-controller";
+    const COUNTS_TERMINATING: bool = true;
+
+    fn selects(&self, pod: &Pod) -> bool {
+        self.spec.as_ref().is_some_and(|spec| {
+            !selector::is_empty(&spec.selector)
+                && selector::matches(&spec.selector, pod.metadata.labels.as_ref())
+        })
+    }
+
+    fn wanted(&self) -> (i32, i32) {
+        let spec = self.spec.as_ref();
+        let replicas = spec.and_then(|spec| spec.replicas);
+        (replicas.unwrap_or(1), spec.and_then(|spec| spec.min_ready_seconds).unwrap_or_default())
+    }
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref()?.template.as_ref()
+    }
+
+    fn status(&self) -> Option<ReplicaSetStatus> {
+        self.status.clone()
+    }
+
+    fn set_status(&mut self, status: ReplicaSetStatus) {
+        self.status = Some(status);
+    }
+
     /// The pods of all ReplicaSets that share this one's controller.
-    fn related(&self, rs: &ReplicaSet) -> Vec<Arc<Pod>> {
-        let Some(controller) = controller_of(&rs.metadata) else {
-            return pods::controlled_by(&self.pods, uid(&rs.metadata));
+    fn related(&self, all: &Cache<Self>, pods: &Cache<Pod>) -> Vec<Arc<Pod>> {
+        let Some(controller) = controller_of(&self.metadata) else {
+            return pods::controlled_by(pods, uid(&self.metadata));
         };
-        self.replicasets
-            .list_in(namespace(&rs.metadata))
+        all.list_in(namespace(&self.metadata))
             .iter()
             .filter(|sibling| is_controlled_by(&sibling.metadata, &controller.uid))
-            .flat_map(|sibling| pods::controlled_by(&self.pods, uid(&sibling.metadata)))
+            .flat_map(|sibling| pods::controlled_by(pods, uid(&sibling.metadata)))
             .collect()
     }
 }
 
-fn selects(rs: &ReplicaSet, pod: &Pod) -> bool {
-    rs.spec.as_ref().is_some_and(|spec| {
-        !selector::is_empty(&spec.selector)
-            && selector::matches(&spec.selector, pod.metadata.labels.as_ref())
-    })
-}
-
 /// The status that the counts and the outcome of managing make.
-fn status(
-    rs: &ReplicaSet,
+fn status<K: Replicas>(
+    owner: &K,
     counts: Counts,
     failure: Option<(&str, &Failure)>,
     now: Timestamp,
 ) -> ReplicaSetStatus {
-    let mut conditions =
-        rs.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let mut conditions = owner.status().and_then(|status| status.conditions).unwrap_or_default();
     let present = conditions.iter().any(|condition| condition.type_ == "ReplicaFailure");
     match failure {
         Some((reason, failure)) if !present => conditions.push(ReplicaSetCondition {
@@ -142,18 +199,22 @@ fn status(
         fully_labeled_replicas: Some(counts.fully_labeled),
         ready_replicas: Some(counts.ready),
         available_replicas: Some(counts.available),
-        terminating_replicas: Some(counts.terminating),
-        observed_generation: rs.metadata.generation,
+        terminating_replicas: K::COUNTS_TERMINATING.then_some(counts.terminating),
+        observed_generation: owner.meta().generation,
         conditions: (!conditions.is_empty()).then_some(conditions),
     }
 }
 
-async fn write_status(ctx: &Ctx, rs: &ReplicaSet, status: ReplicaSetStatus) -> Result<(), Error> {
-    if rs.status.as_ref().is_some_and(|old| same(old, &status)) {
+async fn write_status<K: Replicas>(
+    ctx: &Ctx,
+    owner: &K,
+    status: ReplicaSetStatus,
+) -> Result<(), Error> {
+    if owner.status().is_some_and(|old| same(&old, &status)) {
         return Ok(());
     }
-    let mut updated = rs.clone();
-    updated.status = Some(status);
+    let mut updated = owner.clone();
+    updated.set_status(status);
     reconcile::or_gone(ctx.writer.update_status(&updated).await)?;
     Ok(())
 }
