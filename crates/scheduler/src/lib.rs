@@ -12,7 +12,6 @@ mod binding;
 pub mod cluster;
 pub mod cycle;
 pub mod framework;
-mod labels;
 pub mod plugins;
 pub mod queue;
 mod run;

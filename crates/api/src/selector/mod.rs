@@ -4,6 +4,7 @@
 //! Grammar and error texts are those of apimachinery's `labels` and `fields`.
 
 mod fields;
+mod typed;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::status::{ApiError, ApiResult};
 
 pub use fields::{FieldSelector, FieldTerm};
+pub use typed::selects;
 
 /// What a requirement asks of a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use api::k8s_openapi::api::core::v1::{Pod, TopologySpreadConstraint};
+use api::selector::selects;
 
 use super::node_affinity::matches_required;
 use crate::framework::{
     ClusterEvent, CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterResult,
     Rejection, SCORE_MAX, Score, Snapshot,
 };
-use crate::labels::matches;
 use crate::tolerations::tolerates;
 
 /// `PodTopologySpread`.
@@ -204,13 +204,13 @@ fn count<'a>(
     let is_counted = |other: &PodInfo| {
         other.namespace() == pod.namespace()
             && other.pod.metadata.deletion_timestamp.is_none()
-            && matches(Some(&selector), other.pod.metadata.labels.as_ref())
+            && selects(&selector, other.pod.metadata.labels.as_ref())
     };
     Counted {
         key: constraint.topology_key.clone(),
         max_skew: constraint.max_skew.into(),
         min_domains: constraint.min_domains.and_then(|min| usize::try_from(min).ok()).unwrap_or(1),
-        is_self_match: matches(Some(&selector), pod.pod.metadata.labels.as_ref()),
+        is_self_match: selects(&selector, pod.pod.metadata.labels.as_ref()),
         by_domain: domains(nodes, &constraint.topology_key, is_eligible, is_counted),
     }
 }
