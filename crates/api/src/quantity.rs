@@ -73,6 +73,13 @@ impl Quantity {
         clamp_i64(div_away(self.nanos, NANO))
     }
 
+    /// How often `unit` is in the number, rounded up; a unit that is not above zero counts as 1.
+    #[must_use]
+    pub fn in_units_of(self, unit: Self) -> i64 {
+        let unit = if unit.nanos > 0 { unit.nanos } else { NANO };
+        clamp_i64(div_away(self.nanos, unit))
+    }
+
     /// The number in thousandths, rounded up to a whole one.
     #[must_use]
     pub fn milli_value(self) -> i64 {
@@ -431,6 +438,9 @@ mod tests {
         assert_eq!(q("1001m").value(), 2);
         assert_eq!(q("-1001m").value(), -2);
         assert_eq!(q("1.0001").milli_value(), 1001);
+        assert_eq!(q("1500m").in_units_of(q("1")), 2);
+        assert_eq!(q("100Mi").in_units_of(q("1Mi")), 100);
+        assert_eq!(q("5").in_units_of(q("0")), 5);
         assert_eq!(q("250m").times(3).to_string(), "750m");
         assert!(q("1Gi") > q("1G"));
     }
