@@ -57,7 +57,7 @@ fn main() {
 }
 
 /// Adds the definitions of removed versions, which `old.json` says by their differences from current
-/// ones: `of` the current one, `without` these fields, with `f` of its own.
+/// ones: `of` the current one, `without` these fields, with `f` of its own (`p`: unset is not zero).
 fn derive_old(schema: &mut BTreeMap<String, Value>, go: &mut GoTypes) {
     let old: BTreeMap<String, Value> =
         serde_json::from_str(&read("old.json")).expect("facts/old.json is JSON");
@@ -71,15 +71,18 @@ fn derive_old(schema: &mut BTreeMap<String, Value>, go: &mut GoTypes) {
         let mut printed = go.get(of).cloned().unwrap_or_default();
         for (field, facts) in differences["f"].as_object().into_iter().flatten() {
             let kind = facts.as_str().or(facts["t"].as_str()).expect("a field has a type");
-            if fields.insert(field.clone(), facts.clone()).is_none() {
-                printed.push(GoField {
-                    json: field.clone(),
-                    go: String::new(),
-                    pointer: kind.starts_with('#'),
-                    omit: "omitempty".to_owned(),
-                    number: 0,
-                });
+            let points = facts["p"] == 1;
+            if fields.insert(field.clone(), facts.clone()).is_some() && !points {
+                continue;
             }
+            printed.retain(|known| known.json != *field);
+            printed.push(GoField {
+                json: field.clone(),
+                go: String::new(),
+                pointer: points || kind.starts_with('#'),
+                omit: "omitempty".to_owned(),
+                number: 0,
+            });
         }
         definition["f"] = fields.into();
         if let Some(map) = definition.as_object_mut() {

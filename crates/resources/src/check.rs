@@ -214,9 +214,8 @@ pub fn resource_quantity(name: &str, field: Field<'_>, errors: &mut ErrorList) {
 pub fn int_or_percent(field: Field<'_>, errors: &mut ErrorList) {
     match field.value() {
         None => {}
-        Some(Value::String(text)) if validate::percent(text).is_empty() => {}
-        Some(Value::String(_)) => {
-            errors.push(field.invalid("must be an integer or percentage (e.g '5%%')"));
+        Some(Value::String(text)) => {
+            errors.extend(validate::percent(text).into_iter().map(|text| field.invalid(text)));
         }
         Some(_) => non_negative(field, errors),
     }
@@ -323,7 +322,7 @@ mod tests {
             (
                 json!("5"),
                 int_or_percent,
-                "x: Invalid value: \"5\": must be an integer or percentage (e.g '5%%')",
+                "x: Invalid value: \"5\": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
             ),
             (
                 json!("101%"),

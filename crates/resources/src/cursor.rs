@@ -173,6 +173,13 @@ impl<'a> Field<'a> {
         FieldError::invalid(self.path(), value, detail)
     }
 
+    /// `Invalid value: …` that does not show the value.
+    #[must_use]
+    pub fn invalid_unshown(self, detail: impl Into<String>) -> FieldError {
+        let detail = detail.into();
+        FieldError { kind: ErrorKind::Invalid, path: self.path(), value: None, detail }
+    }
+
     /// `Forbidden: …`.
     #[must_use]
     pub fn forbidden(self, detail: impl Into<String>) -> FieldError {

@@ -176,14 +176,12 @@ fn failure_policy(spec: Field<'_>, errors: &mut ErrorList) {
         let (codes, conditions) = (rule.get("onExitCodes"), rule.get("onPodConditions"));
         match (codes.is_set(), !conditions.is_empty()) {
             (true, true) => {
-                let value = rule.value().cloned().unwrap_or_default();
                 let text = "specifying both OnExitCodes and OnPodConditions is not supported";
-                errors.push(rule.invalid_as(value, text));
+                errors.push(rule.invalid_unshown(text));
             }
             (false, false) => {
-                let value = rule.value().cloned().unwrap_or_default();
                 let text = "specifying one of OnExitCodes and OnPodConditions is required";
-                errors.push(rule.invalid_as(value, text));
+                errors.push(rule.invalid_unshown(text));
             }
             _ => {}
         }

@@ -123,14 +123,21 @@ fn of_resource(item: Field<'_>, name: &str, errors: &mut ErrorList) {
     greater(min, max, "min", ("min", "max"));
     greater(request, max, "defaultRequest", ("default request", "max"));
     greater(default, max, "default", ("default", "max"));
-    greater(request, default, "defaultRequest", ("default request", "default"));
+    greater(request, default, "defaultRequest", ("default request", "default limit"));
     greater(min, default, "default", ("min", "default"));
     greater(min, request, "defaultRequest", ("min", "default request"));
-    if let Some(found) = ratio
-        && found < Quantity::from_int(1)
-        && let Some((_, at)) =
-            item.get("maxLimitRequestRatio").entries().find(|(known, _)| *known == name)
-    {
-        errors.push(at.invalid_as(found.to_string(), format!("ratio {found} is less than 1")));
+    let at = item.get("maxLimitRequestRatio").entries().find(|(known, _)| *known == name);
+    let (Some(ratio), Some((_, at))) = (ratio, at) else { return };
+    if ratio < Quantity::from_int(1) {
+        errors.push(at.invalid_as(ratio.to_string(), format!("ratio {ratio} is less than 1")));
+    }
+    if let (Some(min), Some(max)) = (min.filter(|min| !min.is_zero()), max) {
+        #[expect(clippy::cast_precision_loss, reason = "upstream compares the ratio as float64")]
+        let number = |amount: Quantity| amount.milli_value() as f64 / 1000.0;
+        let most = number(max) / number(min);
+        if number(ratio) > most {
+            let text = format!("ratio {ratio} is greater than max/min = {most:.6}");
+            errors.push(at.invalid_as(ratio.to_string(), text));
+        }
     }
 }

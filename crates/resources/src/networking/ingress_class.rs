@@ -82,10 +82,11 @@ fn parameters(parameters: Field<'_>, errors: &mut ErrorList) {
     }
     rule(parameters.get("apiGroup"), validate::dns1123_subdomain, errors);
     for field in ["kind", "name"] {
-        let field = Field::get(parameters, field);
-        if required(field, errors) {
-            rule(field, |text| validate::path_segment(text, false), errors);
+        let (own, text) = (Field::get(parameters, field), format!("{field} is required"));
+        if own.is_empty() {
+            errors.push(own.required(&text));
         }
+        rule(own, |text| validate::path_segment(text, false), errors);
     }
     let (scope, namespace) = (parameters.get("scope"), parameters.get("namespace"));
     if scope.is_empty() {

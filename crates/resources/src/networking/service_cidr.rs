@@ -60,7 +60,11 @@ impl Rules for ServiceCidr {
         let grown = before.len() == 1
             && now.len() == 2
             && same(now.index(0).value(), before.index(0).value());
-        if !grown {
+        if now.len() == before.len() {
+            for index in 0..now.len() {
+                check::immutable(now.index(index), before.index(index), errors);
+            }
+        } else if !grown {
             check::immutable(now, before, errors);
         }
     }

@@ -307,9 +307,10 @@ fn cluster_ip_change(spec: Field<'_>, before: Field<'_>, errors: &mut ErrorList)
     let shown = || ips.value().cloned().unwrap_or_else(|| Value::Array(Vec::new()));
     if !old_ips.is_empty() {
         if ips.is_empty() {
-            errors.push(ips.index(0).invalid("primary clusterIP can not be unset"));
+            let text = "primary clusterIP can not be unset";
+            errors.push(ips.index(0).invalid_as(Value::Null, text));
         } else if ips.index(0).str() != old_ips.index(0).str() {
-            errors.push(ips.invalid_as(shown(), "may not change once set"));
+            errors.push(ips.index(0).invalid_as(shown(), "may not change once set"));
         } else if ips.len() == 2
             && old_ips.len() == 2
             && ips.index(1).str() != old_ips.index(1).str()
@@ -321,9 +322,10 @@ fn cluster_ip_change(spec: Field<'_>, before: Field<'_>, errors: &mut ErrorList)
     if !old_families.is_empty() {
         let shown = families.value().cloned().unwrap_or_else(|| Value::Array(Vec::new()));
         if families.is_empty() {
-            errors.push(families.index(0).invalid("primary ipFamily can not be unset"));
+            let text = "primary ipFamily can not be unset";
+            errors.push(families.index(0).invalid_as(Value::Null, text));
         } else if families.index(0).str() != old_families.index(0).str() {
-            errors.push(families.invalid_as(shown, "may not change once set"));
+            errors.push(families.index(0).invalid_as(shown, "may not change once set"));
         }
     }
 }

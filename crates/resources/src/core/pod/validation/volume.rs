@@ -1,6 +1,7 @@
 //! Volumes of a pod spec: names, and exactly one source each.
 
 use api::field::ErrorList;
+use api::quantity::Quantity;
 use api::validate;
 
 use super::Place;
@@ -57,7 +58,13 @@ fn sources(volume: Field<'_>, place: Place, errors: &mut ErrorList) {
         }
         seen = true;
         match name {
-            "emptyDir" => crate::check::quantity_non_negative(source.get("sizeLimit"), errors),
+            "emptyDir" => {
+                let size = source.get("sizeLimit");
+                if size.str().parse::<Quantity>().is_ok_and(|size| size < Quantity::from_int(0)) {
+                    let text = "SizeLimit field must be a valid resource quantity";
+                    errors.push(size.forbidden(text));
+                }
+            }
             "secret" => {
                 required(source.get("secretName"), errors);
                 files(source, errors);
