@@ -19,7 +19,11 @@ use crate::registry::Snapshot;
 use crate::resource::Resource;
 use crate::response;
 
-const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What clients ask for, in the form that is no media type for its `@`, or in the one that is; the
+/// answer is in the latter.
+const V2_PROTOBUFS: [&str; 2] =
+    ["application/com.github.proto-openapi.spec.v2@v1.0+protobuf", V2_PROTOBUF];
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 fn resources(snapshot: &Snapshot) -> Vec<Arc<dyn Resource>> {
     snapshot.entries().iter().map(|entry| entry.resource.clone()).collect()
@@ -54,7 +58,7 @@ pub(super) fn v2(call: &Call, others: &Others) -> ApiResult<Response> {
     let wants_protobuf = parse_accept(header(&call.parts.headers, "accept"))
         .iter()
         .take_while(|range| range.media != JSON)
-        .any(|range| range.media == V2_PROTOBUF);
+        .any(|range| V2_PROTOBUFS.contains(&&*range.media));
     if wants_protobuf {
         let name = format!("v2 protobuf{suffix}");
         let make = || v2_protobuf(&**source, &all, others);
