@@ -121,7 +121,7 @@ async fn the_aggregated_document_is_upstreams() {
 
 #[tokio::test]
 async fn the_groups_are_upstreams_in_their_order() {
-    let f = testkit::full_api_server();
+    let f = testkit::full_api_server_with(|options| options.old_versions = false);
     let golden = documents();
     for slash in ["", "/"] {
         for (path, expected) in &golden {
