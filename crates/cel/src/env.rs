@@ -19,6 +19,7 @@ pub struct Env {
     variables: Vec<Variable>,
     objects: HashMap<Arc<str>, Arc<DeclType>>,
     patches: bool,
+    bind: bool,
 }
 
 /// A variable.
@@ -104,6 +105,13 @@ impl Env {
         self
     }
 
+    /// With `cel.bind`, which device selectors have and nothing else.
+    #[must_use]
+    pub(crate) fn with_bind(mut self) -> Self {
+        self.bind = true;
+        self
+    }
+
     fn know(&mut self, decl: &Arc<DeclType>) {
         if let Type::Struct(name) = &decl.ty
             && matches!(decl.shape, Shape::Object(_))
@@ -122,7 +130,7 @@ impl Env {
     /// # Errors
     /// All problems of the expression, as cel-go prints them.
     pub fn compile(&self, text: &str) -> Result<Program, CompileError> {
-        let parsed = parser::parse(text)?;
+        let parsed = parser::parse(text, self.bind)?;
         let checked = check::check(self, parsed)?;
         Ok(plan::plan(self, checked))
     }

@@ -36,6 +36,7 @@
 //!   [`rules::problems`] the rules of a schema before it is stored.
 //! * **Policies and match conditions**: [`admission`]; `authorizer` asks a host's [`Authorizer`],
 //!   and [`Value::to_json`] gives what a mutation made.
+//! * **Device selectors**: [`devices`].
 //! * **Budgets**: one evaluation costs at most [`COST_LIMIT`]; the caller adds up
 //!   [`Outcome::cost`] and gives what is left to [`Program::evaluate_within`].
 //!
@@ -45,6 +46,7 @@
 pub mod admission;
 mod check;
 mod cost;
+pub mod devices;
 mod env;
 mod error;
 mod eval;

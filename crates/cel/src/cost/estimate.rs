@@ -144,6 +144,10 @@ impl<'c> Estimator<'c> {
                 // Keys of maps are texts that no schema bounds, and count as upstream counts them.
                 ("@keys", Shape::Map(_)) => return Some(Range::ZERO),
                 (name, Shape::Object(fields)) => &fields.get(name)?.decl,
+                // All attributes of a device have the same limit, whatever their names.
+                (_, Shape::Map(inner)) if self.root.ty.name() == crate::devices::DEVICE_TYPE => {
+                    inner
+                }
                 _ => return None,
             };
         }

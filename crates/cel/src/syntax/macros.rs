@@ -1,5 +1,6 @@
 //! The macros of the language and of the extensions that Kubernetes 1.36 enables: `has`, the
-//! comprehensions over one and two variables, `optMap`, `optFlatMap` and `sortBy`.
+//! comprehensions over one and two variables, `optMap`, `optFlatMap`
+//! and `sortBy`; where the environment has it, `cel.bind`.
 //!
 //! A macro is recognised by its name, its style and its number of arguments; with others it is an
 //! ordinary call.
@@ -59,6 +60,7 @@ pub(super) fn receiver(
         }
         ("optMap" | "optFlatMap", 2) => make.optional(function, target, args)?,
         ("sortBy", 2) => make.sort_by(target, args),
+        ("bind", 3) if make.parser.bind && is_name(&target, "cel") => make.named(args),
         _ => return Ok(Err((target, args))),
     };
     Ok(Ok(expanded))
@@ -281,6 +283,17 @@ impl Maker<'_, '_> {
         self.node(Kind::Comprehension(Box::new(bind)))
     }
 
+    /// `cel.bind(name, init, value)`.
+    fn named(&mut self, mut args: Vec<Expr>) -> Expr {
+        let Kind::Ident(name) = &args[0].kind else {
+            let message = "cel.bind() variable names must be simple identifiers";
+            return self.error(&args[0].clone(), message);
+        };
+        let name = Arc::clone(name);
+        let value = args.remove(2);
+        self.bind(name, args.remove(1), value)
+    }
+
     /// `target.sortBy(name, key)`: the list in the order of the keys of its items.
     fn sort_by(&mut self, target: Expr, args: Vec<Expr>) -> Expr {
         let name: Arc<str> = "@__sortBy_input__".into();
@@ -322,6 +335,10 @@ fn variable(expr: &Expr, no_name: &str) -> Result<Arc<str>, String> {
         return Err("iteration variable overwrites accumulator variable".to_owned());
     }
     Ok(Arc::clone(name))
+}
+
+fn is_name(expr: &Expr, name: &str) -> bool {
+    matches!(&expr.kind, Kind::Ident(found) if &**found == name)
 }
 
 fn size(expr: &Expr) -> usize {

@@ -6,6 +6,7 @@ pub(crate) mod ast;
 mod lexer;
 mod literal;
 mod macros;
+mod operand;
 pub(crate) mod parser;
 pub(crate) mod source;
 #[cfg(test)]

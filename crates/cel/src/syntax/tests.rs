@@ -3,7 +3,7 @@
 use super::parser::parse;
 
 fn check(input: &str, expected: &str) {
-    let found = parse(input).map(|_| String::new()).unwrap_or_else(|error| {
+    let found = parse(input, true).map(|_| String::new()).unwrap_or_else(|error| {
         // Only the first line of each problem: the lines below it have a test of their own.
         let lines: Vec<_> = error.to_string().lines().map(str::to_owned).collect();
         let errors = lines.iter().filter(|line| line.starts_with("ERROR: "));
@@ -76,6 +76,7 @@ fn names_of_loops_may_not_be_reserved() {
          1:20: reserved identifier: var; 1:26: reserved identifier: var",
     );
     check("[1].transformList(a, a, a)", "1:22: duplicate variable name: a");
+    check("cel.bind(a.b, 1, 2)", "1:11: cel.bind() variable names must be simple identifiers");
     check("x.optMap(a.b, 1)", "1:11: optMap() variable name must be a simple identifier");
 }
 
@@ -92,6 +93,7 @@ fn what_is_right_is_taken() {
         "r'\\d' + b'x' + \"\"\"a\"b\"\"\" // a comment",
         "a.`b-c/d`",
         "1e3 + .5 + 0x1F + 3u",
+        "cel.bind(a, 1, a + 1)",
     ] {
         check(input, "");
     }
@@ -111,5 +113,5 @@ fn depth_and_size_are_limited() {
     );
     // Each level copies its target.
     let nested = (0..40).fold("x".to_owned(), |inner, _| format!("{inner}.optMap(y, y)"));
-    assert!(parse(&nested).unwrap_err().to_string().contains("node limit exceeded"));
+    assert!(parse(&nested, false).unwrap_err().to_string().contains("node limit exceeded"));
 }

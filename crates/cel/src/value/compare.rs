@@ -41,32 +41,35 @@ impl<'a> Value<'a> {
 }
 
 /// The order of two numbers: none at all when one is no number, no order when one is NaN.
+#[expect(clippy::cast_precision_loss, reason = "the bounds are rounded, as upstream's are")]
 fn numbers(one: &Value<'_>, other: &Value<'_>) -> Option<Option<Ordering>> {
     let whole = |value: &Value<'_>| match value {
-        Value::Int(value) => Some(i128::from(*value)),
-        Value::Uint(value) => Some(i128::from(*value)),
+        Value::Int(value) => Some((i128::from(*value), i64::MIN as f64, i64::MAX as f64)),
+        Value::Uint(value) => Some((i128::from(*value), 0.0, u64::MAX as f64)),
         _ => None,
+    };
+    let compare = |value: &Value<'_>, double: f64| {
+        whole(value).map(|(value, least, most)| whole_to_double(value, least, most, double))
     };
     match (one, other) {
         (Value::Double(a), Value::Double(b)) => Some(a.partial_cmp(b)),
-        (Value::Double(a), b) => whole(b).map(|b| whole_to_double(b, *a).map(Ordering::reverse)),
-        (a, Value::Double(b)) => whole(a).map(|a| whole_to_double(a, *b)),
-        (a, b) => Some(Some(whole(a)?.cmp(&whole(b)?))),
+        (Value::Double(a), b) => compare(b, *a).map(|order| order.map(Ordering::reverse)),
+        (a, Value::Double(b)) => compare(a, *b),
+        (a, b) => Some(Some(whole(a)?.0.cmp(&whole(b)?.0))),
     }
 }
 
-/// Compares exactly, as conversion to a double would not.
-fn whole_to_double(whole: i128, double: f64) -> Option<Ordering> {
-    if double.is_nan() {
-        return None;
+/// Compares as doubles do, which is upstream's rule: a number that a double cannot hold is rounded,
+/// one beyond the range of its type is compared by that.
+#[expect(clippy::cast_precision_loss, reason = "rounding is the rule")]
+fn whole_to_double(whole: i128, least: f64, most: f64, double: f64) -> Option<Ordering> {
+    if double < least {
+        Some(Ordering::Greater)
+    } else if double > most {
+        Some(Ordering::Less)
+    } else {
+        (whole as f64).partial_cmp(&double)
     }
-    if double.abs() > 1e30 {
-        return Some(if double > 0.0 { Ordering::Less } else { Ordering::Greater });
-    }
-    let floor = double.floor();
-    #[expect(clippy::cast_possible_truncation, reason = "the number is whole and in range")]
-    let order = whole.cmp(&(floor as i128));
-    Some(order.then(if double > floor { Ordering::Less } else { Ordering::Equal }))
 }
 
 fn lists<'a>(one: &List<'a>, other: &List<'a>) -> Result<bool, EvalError> {

@@ -10,6 +10,7 @@ pub mod resource_slice;
 use api::Value;
 use api::field::ErrorList;
 use api::object::{int_at, set, str_at};
+use cel::devices::SelectorError;
 
 use crate::check::required;
 use crate::core::pod::defaults::{each, set_text};
@@ -39,7 +40,7 @@ pub(crate) fn default_claim(object: &mut Value, path: &[&str]) {
     });
 }
 
-/// Selectors by CEL expression. Expressions are compiled where they run.
+/// Selectors by CEL expression.
 pub(crate) fn selectors(list: Field<'_>, errors: &mut ErrorList) {
     if list.len() > 32 {
         errors.push(list.too_many(32));
@@ -48,11 +49,21 @@ pub(crate) fn selectors(list: Field<'_>, errors: &mut ErrorList) {
         let cel = selector.get("cel");
         if !cel.is_set() {
             errors.push(cel.required(""));
-        } else if required(cel.get("expression"), errors)
-            && cel.get("expression").str().len() > 10 * 1024
-        {
-            errors.push(cel.get("expression").too_long(10 * 1024));
+        } else if required(cel.get("expression"), errors) {
+            expression(cel.get("expression"), errors);
         }
+    }
+}
+
+fn expression(field: Field<'_>, errors: &mut ErrorList) {
+    if field.str().len() > 10 * 1024 {
+        errors.push(field.too_long(10 * 1024));
+        return;
+    }
+    match cel::devices::compile(field.str()) {
+        Ok(_) => {}
+        Err(error @ SelectorError::Invalid(_)) => errors.push(field.invalid(error.to_string())),
+        Err(error @ SelectorError::TooExpensive) => errors.push(field.forbidden(error.to_string())),
     }
 }
 

@@ -95,3 +95,16 @@ fn rules_of_definitions_must_compile() {
         &format!("{at}.message: Invalid value: \"a\\nb\": must not contain line breaks"),
     );
 }
+
+#[test]
+fn device_selectors_must_compile() {
+    let check = |expression: &str, expected: &str| {
+        let object = json!({"spec": {"selectors": [{"cel": {"expression": expression}}]}});
+        create("resource.k8s.io", "deviceclasses", object, expected);
+    };
+    check("device.driver == 'gpu.example.com'", "");
+    check(
+        "device.nope",
+        "spec.selectors[0].cel.expression: Invalid value: \"device.nope\": compilation failed: ERROR: <input>:1:7: undefined field 'nope'",
+    );
+}
