@@ -32,15 +32,15 @@ pub struct Deps {
     pub rng: SharedRng,
     /// Wall time, for what ends by itself.
     pub clock: SharedClock,
-    /// Who the Pod Security Standards do not hold for.
-    pub exemptions: pod_security::Exemptions,
+    /// What the Pod Security Standards ask for by default, and of whom they ask nothing.
+    pub pod_security: pod_security::Configuration,
 }
 
 impl Deps {
     /// What plugins need, with nobody exempt from anything.
     #[must_use]
     pub fn new(rng: SharedRng, clock: SharedClock) -> Self {
-        Self { rng, clock, exemptions: pod_security::Exemptions::default() }
+        Self { rng, clock, pod_security: pod_security::Configuration::default() }
     }
 }
 
@@ -98,7 +98,7 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(service_account::ServiceAccount::new(deps.rng.clone())),
         Arc::new(taint_nodes_by_condition::TaintNodesByCondition),
         Arc::new(always_pull_images::AlwaysPullImages),
-        Arc::new(pod_security::PodSecurity::new(deps.exemptions.clone())),
+        Arc::new(pod_security::PodSecurity::new(deps.pod_security.clone())),
         Arc::new(priority::Priority),
         Arc::new(default_toleration_seconds::DefaultTolerationSeconds),
         Arc::new(extended_resource_toleration::ExtendedResourceToleration),

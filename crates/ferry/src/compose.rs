@@ -5,6 +5,7 @@
 //! them.
 
 mod addons;
+mod admission;
 mod control_plane;
 mod network;
 mod node;

@@ -67,6 +67,7 @@ pub(crate) struct ServerOptions {
     pub(crate) disable: BTreeSet<String>,
     pub(crate) enable_admission_plugins: Vec<String>,
     pub(crate) disable_admission_plugins: Vec<String>,
+    pub(crate) admission_control_config_file: Option<PathBuf>,
     pub(crate) kubeconfig: Option<PathBuf>,
     pub(crate) container_runtime: Runtime,
     pub(crate) token: Option<String>,
@@ -134,6 +135,11 @@ pub(crate) fn args() -> Vec<Arg> {
         )
         .value_delimiter(',')
         .action(ArgAction::Append),
+        flag(
+            "admission-control-config-file",
+            "FERRY_ADMISSION_CONTROL_CONFIG_FILE",
+            "An AdmissionConfiguration, for the plugin PodSecurity",
+        ),
         flag(
             "part-kubeconfig",
             "FERRY_PART_KUBECONFIG",
@@ -206,6 +212,7 @@ pub(crate) fn parse(global: &ArgMatches, args: &ArgMatches) -> Result<ServerOpti
         disable: disable.into_iter().collect(),
         enable_admission_plugins: values.list("enable-admission-plugins"),
         disable_admission_plugins: values.list("disable-admission-plugins"),
+        admission_control_config_file: path("admission-control-config-file"),
         kubeconfig: global.get_one::<String>("kubeconfig").map(PathBuf::from),
         container_runtime,
         token: global.get_one::<String>("token").cloned().or_else(|| values.optional("join-token")),

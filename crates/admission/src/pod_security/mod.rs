@@ -23,20 +23,53 @@ use async_trait::async_trait;
 use checks::{Subject, in_detail, in_short, violations};
 use policy::{Level, LevelVersion, Policy};
 
-/// Who the standards do not hold for.
+/// What namespaces without labels ask for, and who the standards do not hold for: upstream's
+/// `PodSecurityConfiguration`.
 #[derive(Debug, Clone, Default)]
-pub struct Exemptions {
+pub struct Configuration {
+    defaults: Policy,
     /// Callers, by name.
-    pub users: Vec<String>,
-    /// Namespaces.
-    pub namespaces: Vec<String>,
-    /// The RuntimeClasses of pods.
-    pub runtime_classes: Vec<String>,
+    users: Vec<String>,
+    namespaces: Vec<String>,
+    runtime_classes: Vec<String>,
+}
+
+impl Configuration {
+    /// Reads a `PodSecurityConfiguration`.
+    ///
+    /// # Errors
+    /// What is not understood, in words.
+    pub fn read(configuration: &Value) -> Result<Self, String> {
+        let mut read = Self::default();
+        for (field, value) in configuration.as_object().into_iter().flatten() {
+            match field.as_str() {
+                "apiVersion" | "kind" => {}
+                "defaults" => read.defaults = Policy::of_defaults(value)?,
+                "exemptions" => read.read_exemptions(value)?,
+                other => return Err(format!("a PodSecurityConfiguration has no field {other:?}")),
+            }
+        }
+        Ok(read)
+    }
+
+    fn read_exemptions(&mut self, exemptions: &Value) -> Result<(), String> {
+        for (field, value) in exemptions.as_object().into_iter().flatten() {
+            let list = match field.as_str() {
+                "usernames" => &mut self.users,
+                "namespaces" => &mut self.namespaces,
+                "runtimeClasses" => &mut self.runtime_classes,
+                other => return Err(format!("exemptions has no field {other:?}")),
+            };
+            let names = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            *list = names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        }
+        Ok(())
+    }
 }
 
 /// `PodSecurity`.
 pub(crate) struct PodSecurity {
-    exemptions: Exemptions,
+    configuration: Configuration,
 }
 
 /// At most so many pods are looked at when a namespace's policy changes.
@@ -47,14 +80,17 @@ const IGNORED: [&str; 8] =
     ["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
 
 impl PodSecurity {
-    pub(crate) fn new(exemptions: Exemptions) -> Self {
-        Self { exemptions }
+    pub(crate) fn new(configuration: Configuration) -> Self {
+        Self { configuration }
     }
 
     fn exempts(&self, request: &AdmissionRequest<'_>) -> bool {
-        let listed = |list: &[String], name: &str| list.iter().any(|one| one == name);
-        listed(&self.exemptions.namespaces, request.namespace)
-            || listed(&self.exemptions.users, &request.user.username)
+        self.is_exempt(request.namespace)
+            || self.configuration.users.contains(&request.user.username)
+    }
+
+    fn is_exempt(&self, namespace: &str) -> bool {
+        self.configuration.namespaces.iter().any(|exempt| exempt == namespace)
     }
 }
 
@@ -105,7 +141,7 @@ impl AdmissionPlugin for PodSecurity {
         };
         let namespaces = GroupResource::new("", "namespaces");
         let namespace = api.get(&namespaces, "", request.namespace).await?;
-        let (policy, errors) = Policy::of(&namespace);
+        let (policy, errors) = Policy::of(&namespace, &self.configuration.defaults);
         let enforces = path.is_empty();
         if policy.is_silent() && !(enforces && policy.enforce.level > Level::Privileged) {
             return Ok(());
@@ -123,7 +159,7 @@ impl AdmissionPlugin for PodSecurity {
             return Ok(());
         }
         let class = str_at(object, &["spec", "runtimeClassName"]);
-        if self.exemptions.runtime_classes.iter().any(|exempt| exempt == class) {
+        if self.configuration.runtime_classes.iter().any(|exempt| exempt == class) {
             return Ok(());
         }
         let subject = Subject { metadata: &object["metadata"], spec: &object["spec"] };
@@ -162,18 +198,28 @@ impl PodSecurity {
         request: &mut AdmissionRequest<'_>,
     ) -> ApiResult<()> {
         let Some(object) = request.object.as_deref() else { return Ok(()) };
-        let (policy, errors) = Policy::of(object);
-        let before = request.old.map(Policy::of);
+        let (policy, errors) = Policy::of(object, &self.configuration.defaults);
+        let before = request.old.map(|old| Policy::of(old, &self.configuration.defaults));
         let same = before.as_ref().is_some_and(|(_, old)| *old == errors);
         if !errors.is_empty() && !same {
             let kind = &request.kind;
             return Err(ApiError::invalid(&kind.group, &kind.kind, name(object), &errors));
         }
+        if self.is_exempt(name(object)) {
+            let said = policy.said(object);
+            if !said.is_empty() && policy != self.configuration.defaults {
+                let name = name(object);
+                request.warnings.push(format!(
+                    "namespace {name:?} is exempt from Pod Security, and the policy ({said}) will \
+                     be ignored"
+                ));
+            }
+            return Ok(());
+        }
         let Some((old, _)) = before else { return Ok(()) };
         let (new, old) = (policy.enforce, old.enforce);
         let relaxed = new.version == old.version && new.level <= old.level;
-        let exempt = self.exemptions.namespaces.iter().any(|exempt| exempt == name(object));
-        if new == old || new.level == Level::Privileged || relaxed || exempt {
+        if new == old || new.level == Level::Privileged || relaxed {
             return Ok(());
         }
         let pods = api.list(&GroupResource::new("", "pods"), name(object)).await?;
@@ -192,7 +238,7 @@ impl PodSecurity {
         let mut found: BTreeMap<String, (&str, usize)> = BTreeMap::new();
         for pod in pods.iter().take(PODS_MAX) {
             let class = str_at(pod, &["spec", "runtimeClassName"]);
-            if self.exemptions.runtime_classes.iter().any(|exempt| exempt == class) {
+            if self.configuration.runtime_classes.iter().any(|exempt| exempt == class) {
                 continue;
             }
             let subject = Subject { metadata: &pod["metadata"], spec: &pod["spec"] };

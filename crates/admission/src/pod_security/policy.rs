@@ -110,18 +110,66 @@ fn mode(
     found
 }
 
-impl Policy {
-    /// What a namespace asks for, and what is wrong with how it says so.
-    pub(super) fn of(namespace: &Value) -> (Self, Vec<FieldError>) {
+impl Default for Policy {
+    fn default() -> Self {
         let nothing = LevelVersion { level: Level::Privileged, version: Version::Latest };
+        Self { enforce: nothing, audit: nothing, warn: nothing }
+    }
+}
+
+impl Policy {
+    /// What a configuration's `defaults` say.
+    ///
+    /// # Errors
+    /// The field that says something else than a level or a version.
+    pub(super) fn of_defaults(defaults: &Value) -> Result<Self, String> {
+        let mut policy = Self::default();
+        for (field, value) in defaults.as_object().into_iter().flatten() {
+            let text = value.as_str().unwrap_or_default();
+            let (name, is_version) = match field.strip_suffix("-version") {
+                Some(name) => (name, true),
+                None => (field.as_str(), false),
+            };
+            let mode = match name {
+                "enforce" => &mut policy.enforce,
+                "audit" => &mut policy.audit,
+                "warn" => &mut policy.warn,
+                _ => return Err(format!("defaults has no field {field:?}")),
+            };
+            let wrong = || format!("defaults.{field}: {text:?} is none that there is");
+            if is_version {
+                mode.version = parse_version(text).ok_or_else(wrong)?;
+            } else {
+                mode.level = parse_level(text).ok_or_else(wrong)?;
+            }
+        }
+        Ok(policy)
+    }
+
+    /// What a namespace asks for where nothing else is the default, and what is wrong with how it
+    /// says so.
+    pub(super) fn of(namespace: &Value, defaults: &Self) -> (Self, Vec<FieldError>) {
         let mut errors = Vec::new();
-        let enforce = mode(namespace, "enforce", nothing, Level::Restricted, &mut errors);
-        let audit = mode(namespace, "audit", nothing, Level::Privileged, &mut errors);
+        let enforce = mode(namespace, "enforce", defaults.enforce, Level::Restricted, &mut errors);
+        let audit = mode(namespace, "audit", defaults.audit, Level::Privileged, &mut errors);
         // Who enforces is warned too, at workloads, whose pods would be refused later.
-        let unsaid = label(namespace, "pod-security.kubernetes.io/warn").is_none();
-        let warned = if unsaid { enforce } else { nothing };
+        let says = |mode| label(namespace, &format!("pod-security.kubernetes.io/{mode}")).is_some();
+        let implied = says("enforce") && !says("warn") && enforce.level > defaults.warn.level;
+        let warned = if implied { enforce } else { defaults.warn };
         let warn = mode(namespace, "warn", warned, Level::Privileged, &mut errors);
         (Self { enforce, audit, warn }, errors)
+    }
+
+    /// `enforce=baseline:latest, warn=restricted:v1.30`: what labels of a namespace ask for.
+    pub(super) fn said(&self, namespace: &Value) -> String {
+        let modes = [("enforce", self.enforce), ("audit", self.audit), ("warn", self.warn)];
+        let said = modes.iter().filter(|(mode, asked)| {
+            let key = format!("pod-security.kubernetes.io/{mode}");
+            let labelled = label(namespace, &key).is_some()
+                || label(namespace, &format!("{key}-version")).is_some();
+            labelled && asked.level > Level::Privileged
+        });
+        said.map(|(mode, asked)| format!("{mode}={asked}")).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether nothing is asked for but of those who write workloads.
@@ -142,11 +190,29 @@ mod tests {
             .iter()
             .map(|(key, value)| (format!("pod-security.kubernetes.io/{key}"), value.clone()))
             .collect();
-        let (policy, found) = Policy::of(&json!({"metadata": {"labels": keyed}}));
+        let (policy, found) =
+            Policy::of(&json!({"metadata": {"labels": keyed}}), &Policy::default());
         let got = [policy.enforce, policy.audit, policy.warn].map(|one| one.to_string());
         assert_eq!(got, expected);
         let found: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, errors);
+    }
+
+    #[test]
+    fn defaults_hold_where_labels_say_nothing() {
+        let defaults =
+            json!({"enforce": "baseline", "enforce-version": "v1.30", "warn": "restricted"});
+        let defaults = Policy::of_defaults(&defaults).unwrap();
+        let policy = Policy::of(&json!({}), &defaults).0;
+        assert_eq!(
+            (policy.enforce.to_string(), policy.warn.to_string()),
+            ("baseline:v1.30".to_owned(), "restricted:latest".to_owned())
+        );
+        for bad in
+            [json!({"enforce": "x"}), json!({"audit-version": "1"}), json!({"x": "baseline"})]
+        {
+            assert!(Policy::of_defaults(&bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

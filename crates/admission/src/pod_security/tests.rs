@@ -220,7 +220,7 @@ const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
 #[tokio::test]
 async fn pods_are_refused_and_workloads_warned_of() {
-    let plugin = PodSecurity::new(Exemptions::default());
+    let plugin = PodSecurity::new(Configuration::default());
     let api = Objects::of([namespace(json!({ENFORCE: "baseline"}))]);
     let spec = json!({"hostPID": true, "containers": [{"name": "a", "image": "i"}]});
     let error =
@@ -240,14 +240,40 @@ async fn pods_are_refused_and_workloads_warned_of() {
         pod(Operation::Update, json!({"metadata": {"labels": {"a": "b"}}, "spec": spec}));
     relabelled.old = json!({ "spec": spec });
     relabelled.validate(&plugin, &api).await.unwrap();
-    let exempt =
-        PodSecurity::new(Exemptions { users: vec!["ann".to_owned()], ..Exemptions::default() });
+    let configuration = json!({"exemptions": {"usernames": ["ann"], "namespaces": ["exempt"]}});
+    let exempt = PodSecurity::new(Configuration::read(&configuration).unwrap());
     pod(Operation::Create, json!({ "spec": spec })).validate(&exempt, &api).await.unwrap();
 }
 
 #[tokio::test]
+async fn a_configuration_has_defaults_and_exemptions() {
+    let configuration =
+        json!({"defaults": {"enforce": "baseline"}, "exemptions": {"namespaces": ["free"]}});
+    let plugin = PodSecurity::new(Configuration::read(&configuration).unwrap());
+    let spec = json!({"hostPID": true, "containers": []});
+    let free = json!({"kind": "Namespace", "metadata": {"name": "free"}});
+    let api = Objects::of([namespace(json!({})), free]);
+    for (name, refused) in [("default", true), ("free", false)] {
+        let mut request = pod(Operation::Create, json!({ "spec": spec }));
+        request.namespace = name.to_owned();
+        assert_eq!(request.validate(&plugin, &api).await.is_err(), refused, "{name}");
+    }
+    let object = json!({"metadata": {"name": "free", "labels": {ENFORCE: "restricted"}}});
+    let request = Request::new(Operation::Create, "", "namespaces", "Namespace", object);
+    assert_eq!(
+        request.warnings(&plugin, &api).await.unwrap(),
+        [
+            "namespace \"free\" is exempt from Pod Security, and the policy (enforce=restricted:latest) will be ignored"
+        ]
+    );
+    for bad in [json!({"x": 1}), json!({"exemptions": {"users": []}})] {
+        assert!(Configuration::read(&bad).is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn a_stricter_namespace_says_which_pods_violate() {
-    let plugin = PodSecurity::new(Exemptions::default());
+    let plugin = PodSecurity::new(Configuration::default());
     let bad = |name: &str| {
         json!({"kind": "Pod", "metadata": {"name": name, "namespace": "default"},
             "spec": {"hostPID": true, "containers": []}})

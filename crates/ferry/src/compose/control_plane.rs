@@ -106,11 +106,7 @@ impl ControlPlane {
         };
         let jwks_uri = format!("https://{address}/openid/v1/jwks");
         let server = Server::new(apiserver::ServerOptions {
-            admission: admission::enabled(
-                &admission::Deps::new(process.rng.clone(), process.clock.clone()),
-                &options.enable_admission_plugins,
-                &options.disable_admission_plugins,
-            )?,
+            admission: super::admission::plugins(process)?,
             old_versions: options.has("legacy-apis"),
             authenticators,
             certificate_roles: Some(front_proxy.roles(&authority)?),
