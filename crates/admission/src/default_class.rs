@@ -26,10 +26,12 @@ fn creates(request: &AdmissionRequest<'_>, group: &str, plural: &str) -> bool {
 async fn default_class(
     api: &dyn ObjectApi,
     classes: &GroupResource,
-    mark: &str,
+    marks: &[&str],
 ) -> ApiResult<Option<String>> {
     let all = api.list(classes, "").await?;
-    let marked = all.iter().filter(|class| annotation(class, mark) == Some("true"));
+    let is_marked =
+        |class: &Value| marks.iter().any(|mark| annotation(class, mark) == Some("true"));
+    let marked = all.iter().filter(|class| is_marked(class));
     let created = |class: &Value| str_at(class, &["metadata", "creationTimestamp"]).to_owned();
     let best = marked.max_by(|a, b| created(a).cmp(&created(b)).then_with(|| name(b).cmp(name(a))));
     Ok(best.map(|class| name(class).to_owned()))
@@ -57,8 +59,11 @@ impl AdmissionPlugin for DefaultStorageClass {
             return Ok(());
         }
         let classes = GroupResource::new("storage.k8s.io", "storageclasses");
-        let mark = "storageclass.kubernetes.io/is-default-class";
-        if let Some(class) = default_class(api, &classes, mark).await? {
+        let marks = [
+            "storageclass.kubernetes.io/is-default-class",
+            "storageclass.beta.kubernetes.io/is-default-class",
+        ];
+        if let Some(class) = default_class(api, &classes, &marks).await? {
             set(claim, &["spec", "storageClassName"], class);
         }
         Ok(())
@@ -86,8 +91,8 @@ impl AdmissionPlugin for DefaultIngressClass {
             return Ok(());
         }
         let classes = GroupResource::new("networking.k8s.io", "ingressclasses");
-        let mark = "ingressclass.kubernetes.io/is-default-class";
-        if let Some(class) = default_class(api, &classes, mark).await? {
+        let marks = ["ingressclass.kubernetes.io/is-default-class"];
+        if let Some(class) = default_class(api, &classes, &marks).await? {
             set(ingress, &["spec", "ingressClassName"], class);
         }
         Ok(())

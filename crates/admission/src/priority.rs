@@ -21,12 +21,12 @@ impl AdmissionPlugin for Priority {
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        let is_pod = request.resource == GroupResource::new("", "pods");
+        let is_pod = is_pod(request);
         let is_class =
             request.resource == GroupResource::new("scheduling.k8s.io", "priorityclasses");
         request.subresource.is_none()
-            && (is_pod && request.operation == Operation::Create
-                || is_class && matches!(request.operation, Operation::Create | Operation::Update))
+            && (is_pod || is_class)
+            && matches!(request.operation, Operation::Create | Operation::Update)
     }
 
     async fn admit(
@@ -34,7 +34,17 @@ impl AdmissionPlugin for Priority {
         api: &dyn ObjectApi,
         request: &mut AdmissionRequest<'_>,
     ) -> ApiResult<()> {
-        if &*request.resource.resource != "pods" {
+        if !is_pod(request) {
+            return Ok(());
+        }
+        if let Some(old) = request.old {
+            // What was computed when the pod was made stays, also where a client leaves it out.
+            let Some(pod) = request.object.as_deref_mut() else { return Ok(()) };
+            for field in ["priority", "preemptionPolicy"] {
+                if let Some(before) = at(old, &["spec", field]) {
+                    api::object::set_default(pod, &["spec", field], before.clone());
+                }
+            }
             return Ok(());
         }
         let (resource, pod_name) = (request.resource.clone(), request.name);
@@ -92,6 +102,10 @@ impl AdmissionPlugin for Priority {
     }
 }
 
+fn is_pod(request: &AdmissionRequest<'_>) -> bool {
+    request.resource == GroupResource::new("", "pods")
+}
+
 struct Class {
     name: String,
     value: i64,
@@ -110,7 +124,10 @@ async fn class_of(
 ) -> ApiResult<Class> {
     let classes = GroupResource::new("scheduling.k8s.io", "priorityclasses");
     let found = if wanted.is_empty() {
-        api.list(&classes, "").await?.into_iter().find(|class| is_default(class))
+        // Two defaults may have been made at once: the lowest is taken.
+        let value = |class: &std::sync::Arc<api::Value>| int_at(class, &["value"]);
+        let all = api.list(&classes, "").await?;
+        all.into_iter().filter(|class| is_default(class)).min_by_key(value)
     } else {
         match api.get(&classes, "", wanted).await {
             Ok(class) => Some(class),
@@ -169,6 +186,17 @@ mod tests {
         assert_eq!(system["priority"], 2_000_001_000_i64);
         assert_eq!(admit(json!({"priorityClassName": "x"})).await.unwrap_err().code(), 403);
         assert_eq!(admit(json!({"priority": 7})).await.unwrap_err().code(), 403);
+        let contrary =
+            json!({"priorityClassName": "high", "preemptionPolicy": "PreemptLowerPriority"});
+        assert_eq!(admit(contrary).await.unwrap_err().code(), 403);
+    }
+
+    #[tokio::test]
+    async fn an_update_keeps_what_was_computed() {
+        let mut request = Request::new(Operation::Update, "", "pods", "Pod", json!({"spec": {}}));
+        request.old = json!({"spec": {"priority": 5, "preemptionPolicy": "Never"}});
+        let got = request.admit(&Priority, &Objects::default()).await.unwrap();
+        assert_eq!(got["spec"], json!({"priority": 5, "preemptionPolicy": "Never"}));
     }
 
     #[tokio::test]

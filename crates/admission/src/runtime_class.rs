@@ -32,6 +32,10 @@ impl AdmissionPlugin for RuntimeClass {
         let Some(pod) = request.object.as_deref_mut() else { return Ok(()) };
         let wanted = str_at(pod, &["spec", "runtimeClassName"]).to_owned();
         if wanted.is_empty() {
+            let own = at(pod, &["spec", "overhead"]).and_then(Value::as_object);
+            if own.is_some_and(|own| !own.is_empty()) {
+                return Err(ApiError::forbidden(&resource, name, WITHOUT_CLASS));
+            }
             return Ok(());
         }
         let classes = GroupResource::new("node.k8s.io", "runtimeclasses");
@@ -46,6 +50,9 @@ impl AdmissionPlugin for RuntimeClass {
     }
 }
 
+const WITHOUT_CLASS: &str =
+    "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+
 fn merge(pod: &mut Value, class: &Value) -> Result<(), String> {
     if let Some(overhead) = at(class, &["overhead", "podFixed"]) {
         if at(pod, &["spec", "overhead"]).is_some_and(|own| own != overhead) {
@@ -54,6 +61,8 @@ fn merge(pod: &mut Value, class: &Value) -> Result<(), String> {
                 .to_owned());
         }
         set(pod, &["spec", "overhead"], overhead.clone());
+    } else if at(pod, &["spec", "overhead"]).is_some() {
+        return Err(WITHOUT_CLASS.to_owned());
     }
     for (key, value) in
         at(class, &["scheduling", "nodeSelector"]).and_then(Value::as_object).into_iter().flatten()
@@ -61,7 +70,7 @@ fn merge(pod: &mut Value, class: &Value) -> Result<(), String> {
         let slot = entry(pod, &["spec", "nodeSelector", key]);
         if !slot.is_null() && slot != value {
             return Err(format!(
-                "pod rejected: conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = {}",
+                "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = {}",
                 value.as_str().unwrap_or_default(),
                 slot.as_str().unwrap_or_default()
             ));
@@ -104,6 +113,7 @@ mod tests {
         assert_eq!(got["nodeSelector"], json!({"vm": "yes"}));
         for bad in [
             json!({"runtimeClassName": "x"}),
+            json!({"overhead": {"cpu": "1"}}),
             json!({"runtimeClassName": "vm", "nodeSelector": {"vm": "no"}}),
             json!({"runtimeClassName": "vm", "overhead": {"cpu": "1"}}),
         ] {

@@ -91,11 +91,25 @@ impl AdmissionPlugin for ServiceAccount {
         if !str_at(pod, &["spec", "serviceAccountName"]).is_empty() {
             return refuse("a mirror pod may not reference service accounts");
         }
-        let volumes = list_at(pod, &["spec", "volumes"]);
-        if volumes.iter().any(|volume| at(volume, &["secret"]).is_some()) {
+        if mentions(&pod["spec"], &["secret", "secretRef", "secretKeyRef", "imagePullSecrets"]) {
             return refuse("a mirror pod may not reference secrets");
         }
+        if mentions(&pod["spec"]["volumes"], &["serviceAccountToken"]) {
+            return refuse("a mirror pod may not use ServiceAccountToken volume projections");
+        }
         Ok(())
+    }
+}
+
+/// Whether any of these fields is set anywhere in a value.
+fn mentions(value: &Value, fields: &[&str]) -> bool {
+    match value {
+        Value::Object(map) => map.iter().any(|(key, below)| {
+            let empty = below.as_array().is_some_and(Vec::is_empty) || below.is_null();
+            fields.contains(&key.as_str()) && !empty || mentions(below, fields)
+        }),
+        Value::Array(list) => list.iter().any(|item| mentions(item, fields)),
+        _ => false,
     }
 }
 
@@ -200,6 +214,33 @@ mod tests {
             let got =
                 admit(pod, account(json!({"automountServiceAccountToken": account_says}))).await;
             assert_eq!(got.unwrap()["spec"].get("volumes").is_some(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mirror_pod_reaches_for_nothing_of_the_api() {
+        for (spec, expected) in [
+            (json!({}), ""),
+            (json!({"serviceAccountName": "s"}), "may not reference service accounts"),
+            (
+                json!({"containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "s"}}}]}]}),
+                "may not reference secrets",
+            ),
+            (
+                json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}),
+                "may not reference secrets",
+            ),
+            (
+                json!({"volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {}}]}}]}),
+                "may not use ServiceAccountToken volume projections",
+            ),
+        ] {
+            let pod = json!({"metadata": {"annotations": {MIRROR: "x"}}, "spec": spec});
+            let request = Request::new(Operation::Create, "", "pods", "Pod", pod);
+            let plugin = ServiceAccount::new(SharedRng::seeded(1));
+            let got = request.validate(&plugin, &Objects::default()).await.err();
+            let text = got.map(|error| error.to_string()).unwrap_or_default();
+            assert!(text.ends_with(expected) && text.is_empty() == expected.is_empty(), "{text}");
         }
     }
 
