@@ -17,7 +17,7 @@ pub(crate) const VARIABLES: &str = "kubernetes.variables";
 #[derive(Debug, Clone, Default)]
 pub struct Env {
     variables: Vec<Variable>,
-    objects: HashMap<Arc<str>, Arc<DeclType>>,
+    objects: Arc<HashMap<Arc<str>, Arc<DeclType>>>,
     patches: bool,
     bind: bool,
 }
@@ -113,16 +113,7 @@ impl Env {
     }
 
     fn know(&mut self, decl: &Arc<DeclType>) {
-        if let Type::Struct(name) = &decl.ty
-            && matches!(decl.shape, Shape::Object(_))
-        {
-            self.objects.insert(Arc::clone(name), Arc::clone(decl));
-        }
-        match &decl.shape {
-            Shape::Object(fields) => fields.values().for_each(|field| self.know(&field.decl)),
-            Shape::List(item, _) | Shape::Map(item) => self.know(item),
-            _ => {}
-        }
+        know(Arc::make_mut(&mut self.objects), decl);
     }
 
     /// Compiles an expression: parsed, checked, ready to be evaluated.
@@ -154,5 +145,22 @@ impl Env {
     /// Whether a function is known here.
     pub(crate) fn has_function(&self, name: &str) -> bool {
         self.patches || name != "jsonpatch.escapeKey"
+    }
+}
+
+/// Adds a type and those in it. What is known already, with all that is in it, is passed over.
+fn know(objects: &mut HashMap<Arc<str>, Arc<DeclType>>, decl: &Arc<DeclType>) {
+    match &decl.shape {
+        Shape::Object(fields) => {
+            if let Type::Struct(name) = &decl.ty {
+                let before = objects.insert(Arc::clone(name), Arc::clone(decl));
+                if before.is_some_and(|before| Arc::ptr_eq(&before, decl)) {
+                    return;
+                }
+            }
+            fields.values().for_each(|field| know(objects, &field.decl));
+        }
+        Shape::List(item, _) | Shape::Map(item) => know(objects, item),
+        _ => {}
     }
 }

@@ -9,7 +9,6 @@ pub(crate) mod plan;
 use std::sync::Arc;
 
 use crate::cost::runtime;
-use crate::env::ObjectType;
 use crate::error::EvalError;
 use crate::library::Context;
 use crate::value::{Key, List, Map, MapData, Text, Value};
@@ -72,8 +71,7 @@ impl Program {
 
     /// Evaluates the expression; it may cost `limit`.
     pub fn evaluate_within<'a>(&self, activation: &dyn Activation<'a>, limit: u64) -> Outcome<'a> {
-        let mut evaluator =
-            Evaluator { activation, program: self, locals: Vec::new(), cost: 0, limit };
+        let mut evaluator = Evaluator { activation, locals: Vec::new(), cost: 0, limit };
         let result = evaluator.eval(&self.root);
         Outcome { result, cost: evaluator.cost }
     }
@@ -83,7 +81,6 @@ type Eval<'a> = Result<Value<'a>, EvalError>;
 
 struct Evaluator<'a, 'p> {
     activation: &'p dyn Activation<'a>,
-    program: &'p Program,
     /// The loops' accumulators and variables; an accumulator may hold an error.
     locals: Vec<Eval<'a>>,
     cost: u64,
@@ -117,7 +114,7 @@ impl<'a> Evaluator<'a, '_> {
             Node::Call(call) => self.call(call),
             Node::List(items) => self.list(items),
             Node::Map(entries) => self.map(entries),
-            Node::Object(name, fields) => self.object(name, fields),
+            Node::Object(name, is_patch, fields) => self.object(name, *is_patch, fields),
             Node::Loop(each) => self.each(each),
             Node::Bind(place, parts) => self.bind(*place, parts),
         }
@@ -311,7 +308,12 @@ impl<'a> Evaluator<'a, '_> {
         Ok(Value::Map(Map::Owned(Arc::new(data))))
     }
 
-    fn object(&mut self, name: &Arc<str>, fields: &[(Arc<str>, Node, bool)]) -> Eval<'a> {
+    fn object(
+        &mut self,
+        name: &Arc<str>,
+        is_patch: bool,
+        fields: &[(Arc<str>, Node, bool)],
+    ) -> Eval<'a> {
         let mut data = MapData::object(Arc::clone(name));
         for (field, value, optional) in fields {
             if let Some(value) = self.entry(field, value, *optional)? {
@@ -320,7 +322,7 @@ impl<'a> Evaluator<'a, '_> {
             }
         }
         self.charge(runtime::OBJECT)?;
-        if self.program.env.object(name).is_some_and(|of| matches!(of, ObjectType::Patch)) {
+        if is_patch {
             check_patch(&data)?;
         }
         Ok(Value::Map(Map::Owned(Arc::new(data))))

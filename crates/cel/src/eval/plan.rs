@@ -7,9 +7,9 @@ use regex::Regex;
 
 use crate::check::Checked;
 use crate::cost::runtime::{self, Rule};
-use crate::env::Env;
+use crate::env::{Env, ObjectType};
 use crate::library::{self, Builtin, Context, regexes};
-use crate::syntax::ast::{Call, Comprehension, Expr, Kind, Literal, ops};
+use crate::syntax::ast::{Call, Comprehension, Expr, FieldInit, Kind, Literal, ops};
 use crate::types::Type;
 use crate::value::{Key, Map, MapData, Value};
 
@@ -18,7 +18,6 @@ use crate::value::{Key, Map, MapData, Value};
 pub struct Program {
     pub(crate) root: Arc<Node>,
     pub(crate) checked: Arc<Checked>,
-    pub(crate) env: Arc<Env>,
 }
 
 impl Program {
@@ -56,7 +55,8 @@ pub(crate) enum Node {
     Call(Box<CallNode>),
     List(Vec<(Node, bool)>),
     Map(Vec<(Node, Node, bool)>),
-    Object(Arc<str>, Vec<(Arc<str>, Node, bool)>),
+    /// An object's type, whether that is a JSON patch, and its fields.
+    Object(Arc<str>, bool, Vec<(Arc<str>, Node, bool)>),
     Loop(Box<LoopNode>),
     /// A node that costs one more or one less than it does by itself. Upstream resolves a chain of
     /// selections as one: its name is not counted again where the chain is an index or a branch,
@@ -101,12 +101,13 @@ pub(crate) enum StepNode {
 }
 
 pub(crate) fn plan(env: &Env, checked: Checked) -> Program {
-    let mut planner = Planner { checked: &checked, scopes: Vec::new() };
+    let mut planner = Planner { env, checked: &checked, scopes: Vec::new() };
     let root = planner.node(&checked.root);
-    Program { root: Arc::new(root), checked: Arc::new(checked), env: Arc::new(env.clone()) }
+    Program { root: Arc::new(root), checked: Arc::new(checked) }
 }
 
 struct Planner<'c> {
+    env: &'c Env,
     checked: &'c Checked,
     scopes: Vec<Arc<str>>,
 }
@@ -145,16 +146,18 @@ impl Planner<'_> {
                     .map(|entry| (self.node(&entry.key), self.node(&entry.value), entry.optional))
                     .collect(),
             ),
-            Kind::Struct(name, fields) => Node::Object(
-                name.trim_start_matches('.').into(),
-                fields
-                    .iter()
-                    .map(|field| (Arc::clone(&field.name), self.node(&field.value), field.optional))
-                    .collect(),
-            ),
+            Kind::Struct(name, fields) => self.object(name.trim_start_matches('.'), fields),
             Kind::Comprehension(each) => self.comprehension(each),
             Kind::Invalid => unreachable!("an expression with problems is not planned"),
         }
+    }
+
+    fn object(&mut self, name: &str, fields: &[FieldInit]) -> Node {
+        let is_patch = matches!(self.env.object(name), Some(ObjectType::Patch));
+        let fields = fields
+            .iter()
+            .map(|field| (Arc::clone(&field.name), self.node(&field.value), field.optional));
+        Node::Object(name.into(), is_patch, fields.collect())
     }
 
     /// An index, or a branch: a chain is not counted there beside what it is part of.
@@ -384,7 +387,7 @@ fn uses(node: &Node, variable: &str) -> bool {
         Node::Map(entries) => {
             entries.iter().any(|(key, value, _)| uses(key, variable) || uses(value, variable))
         }
-        Node::Object(_, fields) => fields.iter().any(|(_, value, _)| uses(value, variable)),
+        Node::Object(_, _, fields) => fields.iter().any(|(_, value, _)| uses(value, variable)),
         Node::Loop(each) => {
             let step = match &each.step {
                 StepNode::Append(node) | StepNode::InsertAll(node) | StepNode::General(node) => {

@@ -181,3 +181,22 @@ fn what_costs_too_much_is_stopped() {
         assert!(outcome.cost < 20 * COST_LIMIT, "{expression} went on to {}", outcome.cost);
     }
 }
+
+#[test]
+fn large_sets_and_lists_with_keys_compare_in_linear_time() {
+    let set: Vec<u32> = (0..50_000).collect();
+    let keyed: Vec<_> = set.iter().map(|n| json!({"k": n, "v": "x"})).collect();
+    let schema = json!({"type": "object", "properties": {
+        "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "integer"}},
+        "keyed": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+            "items": {"type": "object", "properties": {"k": {"type": "integer"}, "v": {"type": "string"}}}}}});
+    let decl = crate::DeclType::from_schema(&schema, "T", false).unwrap();
+    let object = json!({"set": set, "keyed": keyed});
+    let program = Env::new()
+        .with_decl("self", decl.clone())
+        .compile("self.set + self.set == self.set && self.keyed + self.keyed == self.keyed")
+        .unwrap();
+    let value = Value::typed(&object, Some(&decl)).unwrap();
+    let outcome = program.evaluate(&Bindings::new().with("self", value));
+    assert_eq!(outcome.result.unwrap().as_bool(), Some(true));
+}

@@ -2,8 +2,9 @@
 //! types that have nothing in common are not equal.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
-use super::{List, Map, Value};
+use super::{Key, List, Map, Value};
 use crate::error::EvalError;
 use crate::schema::ListKind;
 
@@ -86,45 +87,78 @@ fn lists<'a>(one: &List<'a>, other: &List<'a>) -> Result<bool, EvalError> {
             Ok(true)
         }
         // The order of sets and of lists with keys does not matter.
-        ListKind::Set => all_in(one, other, &[]),
-        ListKind::Map(keys) => all_in(one, other, keys),
+        ListKind::Set | ListKind::Map(_) => all_in(one, other),
     }
 }
 
-/// Whether each item of one list is in the other; by its keys, if there are any, and then equal.
-fn all_in<'a>(one: &List<'a>, other: &List<'a>, keys: &[String]) -> Result<bool, EvalError> {
-    for item in one.iter() {
-        let item = item?;
-        let mut found = false;
-        for candidate in other.iter() {
-            let candidate = candidate?;
-            if same_keys(&item, &candidate, keys)? && item.equals(&candidate)? {
-                found = true;
-                break;
+/// What tells an item apart: its own value in a set, the values of its keys in a list with keys.
+/// `None` when that can be no key.
+fn identity(item: &Value<'_>, kind: &ListKind) -> Option<Vec<Key>> {
+    match kind {
+        ListKind::Map(keys) => keys
+            .iter()
+            .map(|key| {
+                let name = crate::schema::escape(key)?;
+                match item.field(&name) {
+                    Ok(Some(value)) => Key::of(&value),
+                    // A key that is left out is one like any other.
+                    Ok(None) => Some(Key::Text("".into())),
+                    Err(_) => None,
+                }
+            })
+            .collect(),
+        _ => Key::of(item).map(|key| vec![key]),
+    }
+}
+
+/// The items of a list by what tells them apart; the places of those that have nothing such.
+struct Index(HashMap<Vec<Key>, usize>, Vec<usize>);
+
+impl Index {
+    fn of(items: &[Value<'_>], kind: &ListKind) -> Self {
+        let mut index = Self(HashMap::new(), Vec::new());
+        for (place, item) in items.iter().enumerate() {
+            index.add(item, place, kind);
+        }
+        index
+    }
+
+    fn add(&mut self, item: &Value<'_>, place: usize, kind: &ListKind) {
+        match identity(item, kind) {
+            Some(identity) => drop(self.0.insert(identity, place)),
+            None => self.1.push(place),
+        }
+    }
+
+    /// The place of the item that is told apart as this one is.
+    fn find<'a>(
+        &self,
+        items: &[Value<'a>],
+        item: &Value<'a>,
+        kind: &ListKind,
+    ) -> Result<Option<usize>, EvalError> {
+        if let Some(identity) = identity(item, kind) {
+            return Ok(self.0.get(&identity).copied());
+        }
+        for place in &self.1 {
+            if items[*place].equals(item)? {
+                return Ok(Some(*place));
             }
         }
-        if !found {
-            return Ok(false);
-        }
+        Ok(None)
     }
-    Ok(true)
 }
 
-/// Whether two items have the same keys.
-pub(crate) fn same_keys<'a>(
-    one: &Value<'a>,
-    other: &Value<'a>,
-    keys: &[String],
-) -> Result<bool, EvalError> {
-    for key in keys {
-        let key = crate::schema::escape(key).unwrap_or_else(|| key.clone());
-        let same = match (one.field(&key)?, other.field(&key)?) {
-            (Some(a), Some(b)) => a.equals(&b)?,
-            (None, None) => true,
-            _ => false,
-        };
-        if !same {
-            return Ok(false);
+/// Whether each item of one list is in the other, whatever the order.
+fn all_in<'a>(one: &List<'a>, other: &List<'a>) -> Result<bool, EvalError> {
+    let kind = one.kind();
+    let others = other.items()?;
+    let index = Index::of(&others, kind);
+    for item in one.iter() {
+        let item = item?;
+        match index.find(&others, &item, kind)? {
+            Some(place) if others[place].equals(&item)? => {}
+            _ => return Ok(false),
         }
     }
     Ok(true)
@@ -148,28 +182,20 @@ fn maps<'a>(one: &Map<'a>, other: &Map<'a>) -> Result<bool, EvalError> {
 /// those with the same keys.
 pub(crate) fn join<'a>(one: &List<'a>, other: &List<'a>) -> Result<Value<'a>, EvalError> {
     let mut items = one.items()?;
-    let keys: &[String] = match one.kind() {
-        ListKind::Atomic => {
-            items.extend(other.items()?);
-            return Ok(Value::list(items));
-        }
-        ListKind::Set => &[],
-        ListKind::Map(keys) => keys,
-    };
+    let kind = one.kind();
+    if *kind == ListKind::Atomic {
+        items.extend(other.items()?);
+        return Ok(Value::list(items));
+    }
+    let mut index = Index::of(&items, kind);
     for item in other.iter() {
         let item = item?;
-        let mut place = None;
-        for (index, known) in items.iter().enumerate() {
-            let same =
-                if keys.is_empty() { known.equals(&item)? } else { same_keys(known, &item, keys)? };
-            if same {
-                place = Some(index);
-                break;
+        match index.find(&items, &item, kind)? {
+            Some(place) => items[place] = item,
+            None => {
+                index.add(&item, items.len(), kind);
+                items.push(item);
             }
-        }
-        match place {
-            Some(index) => items[index] = item,
-            None => items.push(item),
         }
     }
     Ok(Value::List(one.with(items)))
