@@ -13,6 +13,18 @@ use crate::types::Type;
 /// The type of the variable `variables`.
 pub(crate) const VARIABLES: &str = "kubernetes.variables";
 
+/// The stack of a thread that compiles what may be nested deeply.
+const DEEP_STACK_BYTES: usize = 16 << 20;
+
+/// How many signs that may nest an expression has at least before it counts as deep.
+const DEEP_SIGNS_MIN: usize = 150;
+
+/// Whether an expression has so many signs that it may be nested deeply.
+fn may_be_deep(text: &str) -> bool {
+    let nests = |sign: &u8| b"([{?.+-*/%<>=".contains(sign);
+    text.bytes().filter(nests).count() > DEEP_SIGNS_MIN
+}
+
 /// An environment. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Env {
@@ -121,6 +133,21 @@ impl Env {
     /// # Errors
     /// All problems of the expression, as cel-go prints them.
     pub fn compile(&self, text: &str) -> Result<Program, CompileError> {
+        if !may_be_deep(text) {
+            return self.compile_here(text);
+        }
+        // What is nested as deeply as allowed takes more stack than a worker's thread may have left.
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().stack_size(DEEP_STACK_BYTES);
+            let compiled = builder.spawn_scoped(scope, || self.compile_here(text));
+            let compiled = compiled.ok().and_then(|thread| thread.join().ok());
+            compiled.unwrap_or_else(|| {
+                Err(CompileError::whole("unexpected compilation error: no thread for it"))
+            })
+        })
+    }
+
+    fn compile_here(&self, text: &str) -> Result<Program, CompileError> {
         let parsed = parser::parse(text, self.bind)?;
         let checked = check::check(self, parsed)?;
         Ok(plan::plan(self, checked))

@@ -151,8 +151,12 @@ fn what_is_nested_as_deeply_as_allowed_is_evaluated() {
         format!("{}[1]{}", "[1].map(q, ".repeat(80), ")".repeat(80)),
         format!("{}1", "x ? 1 : ".repeat(240)),
         format!("{}1{}", "{'a': ".repeat(240), "}".repeat(240)),
+        format!("{}1{}{}", "[".repeat(240), " + 1".repeat(249), "]".repeat(240)),
     ] {
-        run(&expression, &data);
+        // A server's workers have 2 MiB, and are some way down when they come here.
+        let thread = std::thread::Builder::new().stack_size(1536 << 10);
+        let data = data.clone();
+        thread.spawn(move || run(&expression, &data)).unwrap().join().unwrap();
     }
 }
 
