@@ -105,7 +105,7 @@ fn versions(spec: Field<'_>, errors: &mut ErrorList) {
         }
         seen.push(name.str());
         stored += usize::from(version.get("storage").bool());
-        self::version(version, errors);
+        self::version(spec, version, errors);
     }
     if stored != 1 {
         let value = list.value().cloned().unwrap_or_default();
@@ -115,7 +115,20 @@ fn versions(spec: Field<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn version(version: Field<'_>, errors: &mut ErrorList) {
+/// A part of a version. What all versions have alike is judged once, with the first, and shown at
+/// the top of the spec: upstream moves it there before it looks.
+fn part<'a>(spec: Field<'a>, version: Field<'a>, name: &'a str, top: &'a str) -> Option<Field<'a>> {
+    let own = version.get(name);
+    let mut all = spec.get("versions").items().map(|one| one.get(name).value());
+    let first = all.next().flatten();
+    if !own.is_set() || !all.all(|other| other == first) {
+        return Some(own);
+    }
+    let is_first = version.path() == spec.get("versions").index(0).path();
+    is_first.then(|| spec.get(top).with(own.value()))
+}
+
+fn version(spec: Field<'_>, version: Field<'_>, errors: &mut ErrorList) {
     let warning = version.get("deprecationWarning");
     if warning.is_set() {
         if !version.get("deprecated").bool() {
@@ -125,22 +138,39 @@ fn version(version: Field<'_>, errors: &mut ErrorList) {
             errors.push(warning.invalid("must be between 1 and 256 characters"));
         }
     }
-    let schema = version.at(&["schema", "openAPIV3Schema"]);
-    if schema.is_set() {
-        if let Some(value) = schema.value() {
-            let before = errors.len();
-            structural::root(value, &schema.path(), errors);
-            // Rules are judged by the types of a sound schema.
-            if errors.len() == before {
-                errors.extend(cel::rules::problems(value, &schema.path()));
-            }
+    let own = version.at(&["schema", "openAPIV3Schema"]);
+    if own.is_set() {
+        if let Some(schema) = part(spec, version, "schema", "validation") {
+            self::schema(schema.get("openAPIV3Schema"), errors);
         }
     } else {
-        errors.push(schema.required("schemas are required"));
+        errors.push(own.required("schemas are required"));
     }
-    columns(version.get("additionalPrinterColumns"), errors);
-    scale(version.at(&["subresources", "scale"]), errors);
-    let fields = version.get("selectableFields");
+    let columns = "additionalPrinterColumns";
+    if let Some(columns) = part(spec, version, columns, columns) {
+        self::columns(columns, errors);
+    }
+    if let Some(subresources) = part(spec, version, "subresources", "subresources") {
+        scale(subresources.get("scale"), errors);
+    }
+    if let Some(fields) = part(spec, version, "selectableFields", "selectableFields") {
+        selectable_fields(fields, errors);
+    }
+}
+
+fn schema(schema: Field<'_>, errors: &mut ErrorList) {
+    let Some(value) = schema.value() else {
+        return;
+    };
+    let before = errors.len();
+    structural::root(value, &schema.path(), errors);
+    // Rules are judged by the types of a sound schema.
+    if errors.len() == before {
+        errors.extend(cel::rules::problems(value, &schema.path()));
+    }
+}
+
+fn selectable_fields(fields: Field<'_>, errors: &mut ErrorList) {
     if fields.len() > 8 {
         errors.push(fields.too_many(8));
     }

@@ -113,7 +113,7 @@ fn definitions_of_kinds() {
     let version = |change: Value| json!({"spec": {"versions": [merged(&good["spec"]["versions"][0], &change)]}});
     let schema = |schema: Value| version(json!({"schema": {"openAPIV3Schema": schema}}));
     let property = |property: Value| schema(json!({"properties": {"a": property}}));
-    let root = "spec.versions[0].schema.openAPIV3Schema";
+    let root = "spec.validation.openAPIV3Schema";
     for (change, expected) in [
         (json!({}), String::new()),
         (json!({"spec": {"group": "nodots"}}), "spec.group: Invalid value: \"nodots\"".to_owned()),
@@ -179,14 +179,21 @@ fn definitions_of_kinds() {
             version(
                 json!({"additionalPrinterColumns": [{"name": "n", "type": "x", "jsonPath": ".a"}]}),
             ),
-            "spec.versions[0].additionalPrinterColumns[0].type: Invalid value: \"x\"".to_owned(),
+            "spec.additionalPrinterColumns[0].type: Invalid value: \"x\"".to_owned(),
         ),
         (
             version(
                 json!({"subresources": {"scale": {"specReplicasPath": ".x.replicas", "statusReplicasPath": ".status.replicas"}}}),
             ),
-            "spec.versions[0].subresources.scale.specReplicasPath: Invalid value: \".x.replicas\""
+            "spec.subresources.scale.specReplicasPath: Invalid value: \".x.replicas\""
                 .to_owned(),
+        ),
+        (
+            // What versions do not have alike is shown where each has it.
+            json!({"spec": {"versions": [
+                {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}},
+                {"name": "v2", "served": true, "storage": false, "schema": {"openAPIV3Schema": {"type": "string"}}}]}}),
+            "spec.versions[1].schema.openAPIV3Schema.type: Invalid value: \"string\": must be object at the root".to_owned(),
         ),
         (
             json!({"spec": {"conversion": {"strategy": "X"}}}),

@@ -82,7 +82,7 @@ fn rules_of_definitions_must_compile() {
             "status": {"storedVersions": ["v1"]}});
         create("apiextensions.k8s.io", "customresourcedefinitions", object, expected);
     };
-    let at = "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]";
+    let at = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]";
     check(json!({"rule": "self.x > 0 && self.x >= oldSelf.x"}), "");
     check(
         json!({"rule": "self.y > 0"}),
