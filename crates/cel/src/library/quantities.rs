@@ -24,14 +24,11 @@ pub(super) fn implementation(name: &str) -> Option<Builtin> {
         },
         "sign" => |_, args| one(args, |q| Ok(Value::Int(q.sign().into()))),
         "asApproximateFloat" => |_, args| one(args, |q| Ok(Value::Double(q.as_f64()))),
-        "isInteger" => |_, args| one(args, |q| Ok(Value::Bool(q.is_integer()))),
+        "isInteger" => |_, args| one(args, |q| Ok(Value::Bool(integer(q).is_some()))),
         "asInteger" => |_, args| {
             one(args, |q| {
-                if q.is_integer() {
-                    Ok(Value::Int(q.value()))
-                } else {
-                    Err(EvalError::new("cannot convert value to integer"))
-                }
+                let integer = integer(q).map(Value::Int);
+                integer.ok_or_else(|| EvalError::new("cannot convert value to integer"))
             })
         },
         "add" => |_, args| combine(args, |a, b| a + b),
@@ -42,6 +39,13 @@ pub(super) fn implementation(name: &str) -> Option<Builtin> {
         "semver" | "isSemver" | "major" | "minor" | "patch" => return semver::implementation(name),
         _ => return None,
     })
+}
+
+/// The integer that a quantity is. One that reached the largest there is was perhaps larger, and
+/// is, as upstream, none.
+fn integer(quantity: Quantity) -> Option<i64> {
+    let value = quantity.value();
+    (quantity.is_integer() && value.unsigned_abs() < i64::MAX.unsigned_abs()).then_some(value)
 }
 
 fn quantity(value: &Value<'_>) -> Option<Quantity> {

@@ -133,6 +133,7 @@ fn quantities_versions_and_formats() {
         ("quantity('200M').compareTo(quantity('0.2G'))", "0"),
         ("quantity('1k').add(quantity('1')).sub(1).asInteger() + sign(quantity('-1'))", "999"),
         ("quantity('1.5').asInteger()", "error: cannot convert value to integer"),
+        ("quantity('9999999999999999999999999999999999999G').isInteger()", "false"),
         (
             "quantity('x')",
             "error: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
