@@ -2,7 +2,6 @@
 //! is not had without its credentials. Off unless asked for.
 
 use api::Value;
-use api::names::GroupResource;
 use api::object::set;
 use api::status::ApiResult;
 use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
@@ -21,7 +20,7 @@ impl AdmissionPlugin for AlwaysPullImages {
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
         matches!(request.operation, Operation::Create | Operation::Update)
             && matches!(request.subresource, None | Some("ephemeralcontainers"))
-            && request.resource == GroupResource::new("", "pods")
+            && request.is("", "pods")
     }
 
     async fn admit(&self, _: &dyn ObjectApi, request: &mut AdmissionRequest<'_>) -> ApiResult<()> {

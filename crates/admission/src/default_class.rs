@@ -6,7 +6,7 @@ use api::Value;
 use api::names::GroupResource;
 use api::object::{annotation, at, name, set, str_at};
 use api::status::ApiResult;
-use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::admission::{AdmissionPlugin, AdmissionRequest};
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 
@@ -15,12 +15,6 @@ pub(crate) struct DefaultStorageClass;
 
 /// `DefaultIngressClass`.
 pub(crate) struct DefaultIngressClass;
-
-fn creates(request: &AdmissionRequest<'_>, group: &str, plural: &str) -> bool {
-    request.operation == Operation::Create
-        && request.subresource.is_none()
-        && request.resource == GroupResource::new(group, plural)
-}
 
 /// The class marked as default; of several, the newest, then the first by name.
 async fn default_class(
@@ -44,7 +38,7 @@ impl AdmissionPlugin for DefaultStorageClass {
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        creates(request, "", "persistentvolumeclaims")
+        request.creates("", "persistentvolumeclaims")
     }
 
     async fn admit(
@@ -77,7 +71,7 @@ impl AdmissionPlugin for DefaultIngressClass {
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        creates(request, "networking.k8s.io", "ingresses")
+        request.creates("networking.k8s.io", "ingresses")
     }
 
     async fn admit(
@@ -103,6 +97,7 @@ impl AdmissionPlugin for DefaultIngressClass {
 mod tests {
     use super::*;
     use crate::testing::{Objects, Request};
+    use apiserver::admission::Operation;
     use serde_json::json;
 
     fn class(name: &str, created: &str, is_default: &str) -> Value {

@@ -1,10 +1,9 @@
 //! A pod stays five minutes on a node that is not ready or not reachable, unless it says otherwise.
 
 use api::Value;
-use api::names::GroupResource;
 use api::object::{list_at, set_default, str_at};
 use api::status::ApiResult;
-use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::admission::{AdmissionPlugin, AdmissionRequest};
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 use serde_json::json;
@@ -22,9 +21,7 @@ impl AdmissionPlugin for DefaultTolerationSeconds {
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        matches!(request.operation, Operation::Create | Operation::Update)
-            && request.subresource.is_none()
-            && request.resource == GroupResource::new("", "pods")
+        request.creates("", "pods") || request.updates("", "pods")
     }
 
     async fn admit(&self, _: &dyn ObjectApi, request: &mut AdmissionRequest<'_>) -> ApiResult<()> {
@@ -55,6 +52,7 @@ fn concerns(toleration: &Value, taint: &str) -> bool {
 mod tests {
     use super::*;
     use crate::testing::{Objects, Request};
+    use apiserver::admission::Operation;
 
     async fn check(tolerations: Value, expected: usize) {
         let pod = json!({"spec": {"tolerations": tolerations}});

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use api::names::GroupResource;
 use api::object::{at, list_at, set_default, str_at};
 use api::quota::is_extended;
 use api::status::ApiResult;
-use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::admission::{AdmissionPlugin, AdmissionRequest};
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -22,9 +21,7 @@ impl AdmissionPlugin for ExtendedResourceToleration {
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        matches!(request.operation, Operation::Create | Operation::Update)
-            && request.subresource.is_none()
-            && request.resource == GroupResource::new("", "pods")
+        request.creates("", "pods") || request.updates("", "pods")
     }
 
     async fn admit(&self, _: &dyn ObjectApi, request: &mut AdmissionRequest<'_>) -> ApiResult<()> {
@@ -57,6 +54,7 @@ impl AdmissionPlugin for ExtendedResourceToleration {
 mod tests {
     use super::*;
     use crate::testing::{Objects, Request};
+    use apiserver::admission::Operation;
 
     #[tokio::test]
     async fn a_toleration_for_each_device() {

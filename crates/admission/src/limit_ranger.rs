@@ -29,7 +29,7 @@ const MILLI_MAX: i64 = i64::MAX / 1000;
 type Amounts = BTreeMap<String, Quantity>;
 
 fn is_pods(request: &AdmissionRequest<'_>) -> bool {
-    request.resource == GroupResource::new("", "pods")
+    request.is("", "pods")
 }
 
 #[async_trait]
@@ -41,7 +41,7 @@ impl AdmissionPlugin for LimitRanger {
     /// A pod's containers cannot change but by `resize`, so that other updates are not looked at.
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
         let writes = matches!(request.operation, Operation::Create | Operation::Update);
-        let claims = request.resource == GroupResource::new("", "persistentvolumeclaims");
+        let claims = request.is("", "persistentvolumeclaims");
         match request.subresource {
             None if is_pods(request) => request.operation == Operation::Create,
             None => writes && claims,

@@ -5,7 +5,7 @@ use api::names::GroupResource;
 use api::object::{annotation, at, str_at};
 use api::quantity::Quantity;
 use api::status::{ApiError, ApiResult};
-use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::admission::{AdmissionPlugin, AdmissionRequest};
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 
@@ -19,9 +19,7 @@ impl AdmissionPlugin for PersistentVolumeClaimResize {
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        request.operation == Operation::Update
-            && request.subresource.is_none()
-            && request.resource == GroupResource::new("", "persistentvolumeclaims")
+        request.updates("", "persistentvolumeclaims")
     }
 
     async fn validate(
@@ -73,6 +71,7 @@ async fn allows_expansion(api: &dyn ObjectApi, new: &Value, old: &Value) -> ApiR
 mod tests {
     use super::*;
     use crate::testing::{Objects, Request};
+    use apiserver::admission::Operation;
     use serde_json::json;
 
     async fn check(class: &str, phase: &str, size: &str, expected: &str) {

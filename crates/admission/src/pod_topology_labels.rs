@@ -24,11 +24,8 @@ impl AdmissionPlugin for PodTopologyLabels {
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
         request.operation == Operation::Create
             && match request.subresource {
-                None => {
-                    request.resource == GroupResource::new("", "pods")
-                        || request.resource == GroupResource::new("", "bindings")
-                }
-                Some("binding") => request.resource == GroupResource::new("", "pods"),
+                None => request.is("", "pods") || request.is("", "bindings"),
+                Some("binding") => request.is("", "pods"),
                 Some(_) => false,
             }
     }

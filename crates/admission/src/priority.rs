@@ -22,8 +22,7 @@ impl AdmissionPlugin for Priority {
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
         let is_pod = is_pod(request);
-        let is_class =
-            request.resource == GroupResource::new("scheduling.k8s.io", "priorityclasses");
+        let is_class = request.is("scheduling.k8s.io", "priorityclasses");
         request.subresource.is_none()
             && (is_pod || is_class)
             && matches!(request.operation, Operation::Create | Operation::Update)
@@ -103,7 +102,7 @@ impl AdmissionPlugin for Priority {
 }
 
 fn is_pod(request: &AdmissionRequest<'_>) -> bool {
-    request.resource == GroupResource::new("", "pods")
+    request.is("", "pods")
 }
 
 struct Class {

@@ -3,7 +3,7 @@
 use api::names::GroupResource;
 use api::object::{at, entry, set, str_at};
 use api::status::{ApiError, ApiResult};
-use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::admission::{AdmissionPlugin, AdmissionRequest};
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -18,9 +18,7 @@ impl AdmissionPlugin for RuntimeClass {
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        request.operation == Operation::Create
-            && request.subresource.is_none()
-            && request.resource == GroupResource::new("", "pods")
+        request.creates("", "pods")
     }
 
     async fn admit(
@@ -97,6 +95,7 @@ fn merge(pod: &mut Value, class: &Value) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::testing::{Objects, Request};
+    use apiserver::admission::Operation;
 
     async fn admit(spec: Value) -> ApiResult<Value> {
         let api = Objects::of([json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",

@@ -4,7 +4,7 @@ use api::Value;
 use api::names::GroupResource;
 use api::object::{annotation, at, list_at, set, set_default, str_at};
 use api::status::{ApiError, ApiResult};
-use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::admission::{AdmissionPlugin, AdmissionRequest};
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 use base::rng::SharedRng;
@@ -34,9 +34,7 @@ impl AdmissionPlugin for ServiceAccount {
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        request.operation == Operation::Create
-            && request.subresource.is_none()
-            && request.resource == GroupResource::new("", "pods")
+        request.creates("", "pods")
     }
 
     async fn admit(
@@ -174,6 +172,7 @@ fn token_volume(name: &str) -> Value {
 mod tests {
     use super::*;
     use crate::testing::{Objects, Request};
+    use apiserver::admission::Operation;
 
     async fn admit(pod: Value, account: Value) -> ApiResult<Value> {
         let api = Objects::of([account]);

@@ -1,9 +1,8 @@
 //! A new node takes no pods until it says that it is ready.
 
-use api::names::GroupResource;
 use api::object::{list_at, set_default, str_at};
 use api::status::ApiResult;
-use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::admission::{AdmissionPlugin, AdmissionRequest};
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 use serde_json::json;
@@ -20,9 +19,7 @@ impl AdmissionPlugin for TaintNodesByCondition {
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        request.operation == Operation::Create
-            && request.subresource.is_none()
-            && request.resource == GroupResource::new("", "nodes")
+        request.creates("", "nodes")
     }
 
     async fn admit(&self, _: &dyn ObjectApi, request: &mut AdmissionRequest<'_>) -> ApiResult<()> {
@@ -45,6 +42,7 @@ impl AdmissionPlugin for TaintNodesByCondition {
 mod tests {
     use super::*;
     use crate::testing::{Objects, Request};
+    use apiserver::admission::Operation;
 
     #[tokio::test]
     async fn a_new_node_is_tainted_once() {

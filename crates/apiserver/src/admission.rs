@@ -57,6 +57,26 @@ pub struct AdmissionRequest<'a> {
     pub audit: &'a mut Vec<(String, String)>,
 }
 
+impl AdmissionRequest<'_> {
+    /// Whether it is about a resource, whatever is done to it.
+    #[must_use]
+    pub fn is(&self, group: &str, plural: &str) -> bool {
+        &*self.resource.group == group && &*self.resource.resource == plural
+    }
+
+    /// Whether it makes an object of a resource.
+    #[must_use]
+    pub fn creates(&self, group: &str, plural: &str) -> bool {
+        self.operation == Operation::Create && self.subresource.is_none() && self.is(group, plural)
+    }
+
+    /// Whether it changes an object of a resource, not through a subresource.
+    #[must_use]
+    pub fn updates(&self, group: &str, plural: &str) -> bool {
+        self.operation == Operation::Update && self.subresource.is_none() && self.is(group, plural)
+    }
+}
+
 /// An admission plugin. Its work must not depend on the order of equal requests.
 #[async_trait]
 pub trait AdmissionPlugin: Send + Sync {
