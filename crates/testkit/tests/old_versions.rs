@@ -245,6 +245,33 @@ async fn reviews_take_their_old_form() {
 }
 
 #[tokio::test]
+async fn what_has_no_store_takes_its_old_form_too() {
+    let f = start().await;
+    let token = json!({"spec": {"token": "nobody's"}});
+    let uri = "/apis/authentication.k8s.io/v1beta1/tokenreviews";
+    let made = send(&f, "POST", uri, JSON, token).await;
+    assert_eq!(
+        (made.code, &made.body["apiVersion"]),
+        (201, &json!("authentication.k8s.io/v1beta1"))
+    );
+    let attributes =
+        json!({"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "default"}});
+    let uri = "/apis/authorization.k8s.io/v1beta1/selfsubjectaccessreviews";
+    let made = send(&f, "POST", uri, JSON, json!({ "spec": attributes })).await;
+    assert_eq!((made.code, &made.body["status"]["allowed"]), (201, &json!(true)));
+    let mut local = json!({ "spec": attributes });
+    local["spec"]["user"] = json!("u");
+    let uri = "/apis/authorization.k8s.io/v1beta1/namespaces/default/localsubjectaccessreviews";
+    assert_eq!(send(&f, "POST", uri, JSON, local).await.code, 201);
+    let uri = "/apis/authorization.k8s.io/v1beta1/selfsubjectrulesreviews";
+    let made = send(&f, "POST", uri, JSON, json!({"spec": {"namespace": "default"}})).await;
+    assert_eq!(
+        (made.code, &made.body["apiVersion"]),
+        (201, &json!("authorization.k8s.io/v1beta1"))
+    );
+}
+
+#[tokio::test]
 async fn a_server_may_go_without_them() {
     let f = testkit::full_api_server_with(|options| options.old_versions = false);
     for uri in

@@ -342,6 +342,45 @@ fn kinds_that_only_change_their_version() {
 const REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlISE1HNENBUUF3RERFS01BZ0dBMVVFQXd3QllUQlpNQk1HQnlxR1NNNDlBZ0VHQ0NxR1NNNDlBd0VIQTBJQQpCREFKTUF2TExrQ3doOS9wRE91ditncTBWa2NOMDdZeEVqNnBvaWFQZy90ZHIyY0V5ZTh1aHlrZW9VcTFpOXZJCm11ODYrYWw3eFBrdjBwQVpTV0pvQ0syZ0FEQUtCZ2dxaGtqT1BRUURBZ05KQURCR0FpRUEwSU4xRXpiRkJNUWIKNkgzOVN1eGxCL2I2SVl0aEsxRTd1TGc0QU4rMW56c0NJUUN4VXM4Yzh1ZXNNQUYzY3dCbkdVdEZRSllVUk05cApFRkwvWDkxeFIwbFRWUT09Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
 
 #[test]
+fn events_and_bindings_of_the_cluster() {
+    let stored = check(
+        json!({"apiVersion": "events.k8s.io/v1beta1", "kind": "Event",
+            "metadata": {"name": "e", "namespace": "n"}, "regarding": {"kind": "Pod", "name": "p", "namespace": "n"},
+            "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "a.b/c",
+            "reportingInstance": "i", "action": "Act", "reason": "Why", "type": "Normal", "note": "it ran"}),
+        json!({"apiVersion": "v1", "message": "it ran", "involvedObject": {"name": "p"}}),
+    );
+    assert!(stored.get("note").is_none());
+    for version in ["v1beta1", "v1alpha1"] {
+        let group = "rbac.authorization.k8s.io";
+        check(
+            json!({"apiVersion": format!("{group}/{version}"), "kind": "ClusterRoleBinding",
+                "metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "r"},
+                "subjects": [{"kind": "User", "name": "jane"}]}),
+            json!({"roleRef": {"apiGroup": group}, "subjects": [{"apiGroup": group}]}),
+        );
+    }
+}
+
+#[test]
+fn every_old_version_keeps_metadata_there_and_back() {
+    for kind in all(&deps()) {
+        let info = kind.info();
+        for old in kind.old_versions() {
+            let version = old.api_version.as_str();
+            let object = json!({"apiVersion": version, "kind": info.kind,
+                "metadata": {"name": "a", "namespace": "n", "labels": {"x": "y"}, "uid": "u"}});
+            let stored = kind.convert(object.clone(), &info.storage_version).unwrap();
+            let is_own = &*info.plural == "podsecuritypolicies" && version == "policy/v1beta1";
+            assert_eq!(stored["apiVersion"] == version, is_own, "only its own storage is old");
+            let back = kind.convert(stored, version).unwrap();
+            assert_eq!(back["apiVersion"], version);
+            assert_eq!(back["metadata"], object["metadata"], "{version} {}", info.kind);
+        }
+    }
+}
+
+#[test]
 fn every_row_is_a_kind_of_ours() {
     let kinds = all(&deps());
     for row in super::ROWS.lines().skip(1) {
