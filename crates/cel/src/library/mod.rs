@@ -3,6 +3,7 @@
 //! An implementation gets the arguments, the target first, and looks at their types itself: what
 //! the checker did not know is decided here.
 
+mod address;
 pub(crate) mod authorize;
 pub(crate) mod convert;
 pub(crate) mod format_text;

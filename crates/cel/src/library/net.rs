@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::opaque::Opaque;
-use super::{Builtin, Context, Given, no_overload};
+use super::{Builtin, Context, Given, address, no_overload};
 use crate::error::EvalError;
 use crate::value::Value;
 
@@ -111,9 +111,10 @@ fn mapped(ip: IpAddr) -> bool {
 fn parse_ip(text: &str) -> Result<IpAddr, EvalError> {
     let zoned = text.contains(':') && text.contains('%');
     let plain = if zoned { text.split('%').next().unwrap_or_default() } else { text };
-    let ip: IpAddr = plain.parse().map_err(|_| {
+    let ip = address::parse(if plain.len() + 1 == text.len() { text } else { plain });
+    let ip = ip.map_err(|why| {
         EvalError::new(format!(
-            "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): unable to parse IP"
+            "IP Address {text:?} parse error during conversion from string: {why}"
         ))
     })?;
     if zoned {
@@ -130,8 +131,7 @@ fn parse_cidr(text: &str) -> Result<Cidr, EvalError> {
     let bad =
         |why: &str| EvalError::new(format!("{WHAT}: {WHAT}: netip.ParsePrefix({text:?}): {why}"));
     let (address, bits) = text.rsplit_once('/').ok_or_else(|| bad("no '/'"))?;
-    let address: IpAddr =
-        address.parse().map_err(|_| bad(&format!("ParseAddr({address:?}): unable to parse IP")))?;
+    let address = address::parse(address).map_err(|why| bad(&why))?;
     let plain = bits.bytes().all(|byte| byte.is_ascii_digit())
         && !(bits.len() > 1 && bits.starts_with('0'));
     let bits: u8 = match bits.parse() {

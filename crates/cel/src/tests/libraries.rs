@@ -84,6 +84,32 @@ fn lists_and_sets() {
 }
 
 #[test]
+fn what_is_wrong_with_an_address_is_told_as_go_tells_it() {
+    for (address, expected) in [
+        ("192.168.0.1.0", "IPv4 address too long"),
+        ("192.168.0", "IPv4 address too short"),
+        ("192.168.0.256", "IPv4 field has value >255"),
+        ("192.168..1", "IPv4 field must have at least one digit (at \".1\")"),
+        ("192.168.0.01", "IPv4 field has octet with leading zero"),
+        ("1.2.3.ä", "unexpected character (at \"ä\")"),
+        ("2001:db8:::68", "each colon-separated field must have at least one digit (at \":68\")"),
+        ("1::2::3", "multiple :: in address (at \":3\")"),
+        ("1:2:3", "address string too short"),
+        ("1:2:3:4:5:6:7:8:9", "trailing garbage after address (at \"9\")"),
+        ("12345::", "each group must have 4 or less digits (at \"12345::\")"),
+        ("1:ä", "each colon-separated field must have at least one digit (at \"ä\")"),
+        ("fe80::1%", "zone must be a non-empty string"),
+        ("nothing", "unable to parse IP"),
+    ] {
+        let before = format!("IP Address {address:?} parse error during conversion from string");
+        check(
+            &format!("ip('{address}')"),
+            &format!("error: {before}: ParseAddr({address:?}): {expected}"),
+        );
+    }
+}
+
+#[test]
 fn addresses_and_urls() {
     for (expression, expected) in [
         (
