@@ -3,9 +3,9 @@
 //! Invariant: pure; nothing here knows the runtime or the API server.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
+use api::pod_resources::requests;
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -238,33 +238,10 @@ fn amount(container: &Container, resource: &str, limit: bool) -> Option<i64> {
     map.as_ref()?.get(resource).and_then(quantity::milli).filter(|amount| *amount > 0)
 }
 
-/// What a pod asks for of one resource, in `read`'s unit: the greater of what its app containers
-/// and sidecars ask for together and of what its init phase needs at most, and its overhead.
+/// What a pod asks for of one resource, in `read`'s unit.
 pub(crate) fn request(pod: &Pod, resource: &str, read: fn(&Quantity) -> Option<i64>) -> i64 {
-    let Some(spec) = &pod.spec else { return 0 };
-    let of = |map: Option<&BTreeMap<String, Quantity>>| {
-        map.and_then(|map| map.get(resource)).and_then(read).unwrap_or_default()
-    };
-    let asked = |one: &Container| {
-        let requests = one.resources.as_ref().and_then(|all| all.requests.as_ref());
-        of(requests)
-    };
-    let pod_level = spec.resources.as_ref().and_then(|all| all.requests.as_ref());
-    let overhead = of(spec.overhead.as_ref());
-    if pod_level.is_some_and(|requests| requests.contains_key(resource)) {
-        return of(pod_level) + overhead;
-    }
-    let (mut sidecars, mut init_peak) = (0, 0);
-    for one in spec.init_containers.iter().flatten() {
-        if is_sidecar(one) {
-            sidecars += asked(one);
-            init_peak = i64::max(init_peak, sidecars);
-        } else {
-            init_peak = i64::max(init_peak, sidecars + asked(one));
-        }
-    }
-    let apps: i64 = spec.containers.iter().map(asked).sum();
-    i64::max(apps + sidecars, init_peak) + overhead
+    let asked = pod.spec.as_ref().and_then(|spec| requests(spec).remove(resource));
+    asked.and_then(|amount| read(&Quantity(amount.to_string()))).unwrap_or_default()
 }
 
 #[cfg(test)]
