@@ -262,6 +262,11 @@ pub trait SubresourceHandler: Send + Sync {
         false
     }
 
+    /// Older versions of its body's kind that have the same fields, and are read as well.
+    fn older_versions(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Does it. For handlers that are not connecting, the answer is an object (200, or 201 for
     /// `create`), encoded as the client accepts; connecting ones return [`SubresourceAnswer::Http`].
     async fn handle(

@@ -233,7 +233,13 @@ async fn an_eviction_asks_the_budget() {
     );
     let allowed = json!({"status": {"disruptionsAllowed": 1}});
     c.call("PATCH", &format!("{budgets}/b/status"), allowed).await;
-    let (code, answer) = c.call("POST", &format!("{PODS}/p/eviction"), eviction).await;
+    let mut unknown = eviction.clone();
+    unknown["apiVersion"] = "policy/v2".into();
+    assert_eq!(c.call("POST", &format!("{PODS}/p/eviction"), unknown).await.0, 400);
+    // As older clients say it.
+    let mut older = eviction;
+    older["apiVersion"] = "policy/v1beta1".into();
+    let (code, answer) = c.call("POST", &format!("{PODS}/p/eviction"), older).await;
     assert_eq!((code, &answer["status"]), (201, &json!("Success")), "{answer}");
     let (_, budget) = c.get(&format!("{budgets}/b")).await;
     assert_eq!(budget["status"]["disruptionsAllowed"], Value::from(0), "{budget}");

@@ -2,7 +2,7 @@
 
 use api::Value;
 use api::field::{FieldError, Path};
-use api::names::Gvk;
+use api::names::{Gvk, join_api_version};
 use api::object;
 use api::schema::Schema;
 use api::status::{ApiError, ApiResult};
@@ -25,20 +25,28 @@ impl Target {
         let version = &self.call.info.version;
         let gvk = self.entry.resource.info().gvk(version);
         let schema = self.entry.resource.body_schema(version);
-        self.decode_as(body, &gvk, &schema).await
+        self.decode_as(body, &gvk, &schema, &[]).await
     }
 
-    /// Reads and decodes the body as an object of a kind.
+    /// Reads and decodes the body as an object of a kind, whose `older` versions say the same in the
+    /// same fields.
     pub(crate) async fn decode_as(
         &self,
         body: Body,
         gvk: &Gvk,
         schema: &Schema,
+        older: &[&str],
     ) -> ApiResult<Received> {
         let format = codec::body_format(header(&self.call.parts.headers, "content-type"))?;
         let bytes = codec::read_body(body).await?;
         let mut decoded = codec::decode(&bytes, format, schema, gvk)
             .map_err(|error| error.handled_as(&gvk.kind, &gvk.version))?;
+        let is_older = |older: &&str| {
+            join_api_version(&gvk.group, older) == object::api_version(&decoded.object)
+        };
+        if older.iter().any(is_older) {
+            decoded.object["apiVersion"] = gvk.api_version().into();
+        }
         check_kind(&mut decoded.object, gvk)?;
         let options = WriteOptions::of(&self.call.query, "CreateOptions")?;
         self.judge(decoded, gvk, options.validation)

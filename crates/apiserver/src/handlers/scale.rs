@@ -99,7 +99,7 @@ impl Target {
     async fn scale_update(self, paths: &ScalePaths, body: Body) -> ApiResult<Response> {
         let gvk = Gvk::new("autoscaling", "v1", "Scale");
         let schema = api::schema::by_name(SCALE).unwrap_or(api::schema::Schema::Any);
-        let received = self.decode_as(body, &gvk, &schema).await?;
+        let received = self.decode_as(body, &gvk, &schema, &[]).await?;
         let name = object::name(&received.value);
         if name != self.call.info.name {
             return Err(ApiError::bad_request(format!(

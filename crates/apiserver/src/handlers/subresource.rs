@@ -71,7 +71,7 @@ impl Target {
             self.admit_connect(subresource).await?;
             (None, body)
         } else {
-            let received = self.custom_body(subresource, body).await?;
+            let received = self.custom_body(subresource, handler.older_versions(), body).await?;
             (
                 received.map(|(value, found)| {
                     warnings = found;
@@ -107,6 +107,7 @@ impl Target {
     async fn custom_body(
         &self,
         subresource: &Subresource,
+        older: &[&str],
         body: Body,
     ) -> ApiResult<Option<(Value, Vec<String>)>> {
         if self.call.info.is_read_only() {
@@ -123,7 +124,7 @@ impl Target {
                 self.entry.resource.body_schema(&self.call.info.version),
             ),
         };
-        let received = self.decode_as(body, &gvk, &schema).await?;
+        let received = self.decode_as(body, &gvk, &schema, older).await?;
         let mut value = received.value;
         let manager = self.call.manager();
         let mut op = self.op(Some(&subresource.name), &manager, false, "CreateOptions");

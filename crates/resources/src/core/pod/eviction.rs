@@ -21,6 +21,11 @@ pub(crate) struct Evictor(pub(crate) SharedClock);
 
 #[async_trait]
 impl SubresourceHandler for Evictor {
+    fn older_versions(&self) -> &'static [&'static str] {
+        // What `kubectl drain` sent until 1.22.
+        &["v1beta1"]
+    }
+
     async fn handle(
         &self,
         api: &dyn ObjectApi,
