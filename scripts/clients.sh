@@ -49,19 +49,7 @@ start_server() {
   say "the server did not start"; tail -n 20 "$dir/server.log"; exit 1
 }
 
-# Python with what requirements.txt names.
-python() {
-  local venv=$cache/python
-  if ! cmp -s "$root/tests/clients/requirements.txt" "$venv/requirements.txt"; then
-    rm -rf "$venv"
-    python3 -m venv "$venv" >&2 && "$venv/bin/pip" install --quiet --disable-pip-version-check \
-      --requirement "$root/tests/clients/requirements.txt" >&2 || return 1
-    cp "$root/tests/clients/requirements.txt" "$venv/requirements.txt"
-  fi
-  PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" "$@"
-}
-
-step_python() { count "PyPI kubernetes" python "$root/tests/clients/python_client.py" "$KUBECONFIG"; }
+step_python() { count "PyPI kubernetes" "$root/scripts/python.sh" "$root/tests/clients/python_client.py" "$KUBECONFIG"; }
 
 # Modules are looked for beside the program, so it runs from the folder that has them.
 step_javascript() {
@@ -88,7 +76,7 @@ step_kubectl() {
 }
 
 step_conformance() {
-  count "conformance" python "$root/tests/conformance/run.py" --kubeconfig "$KUBECONFIG"
+  count "conformance" "$root/scripts/python.sh" "$root/tests/conformance/run.py" --kubeconfig "$KUBECONFIG"
 }
 
 start_server

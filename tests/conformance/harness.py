@@ -14,8 +14,9 @@ from api import ApiError
 # Every registered test, in the order of its files.
 ALL = []
 
-# A web server that every node of Ferry has, in two versions.
-IMAGE, IMAGE_NEW = "ferry.local/demo:v1", "ferry.local/demo:v2"
+# A web server in two versions, and a shell: scripts/conformance.sh makes them.
+IMAGE, IMAGE_NEW = "conformance.local/demo:v1", "conformance.local/demo:v2"
+SHELL = "conformance.local/busybox:1"
 
 # What a registered test needs beyond an API server with its controllers.
 NODE = "node"

@@ -27,6 +27,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--node", action="store_true", help="also those that need a node")
+    parser.add_argument("--node-only", action="store_true", help="only those that need a node")
     parser.add_argument("--slow", action="store_true", help="also those that take minutes")
     parser.add_argument("-k", dest="word", default="", help="only those with this in id or name")
     parser.add_argument("--jobs", type=int, default=6)
@@ -52,7 +53,9 @@ def main():
 
 
 def chosen(case, options):
-    if harness.NODE in case.needs and not options.node:
+    if harness.NODE in case.needs and not (options.node or options.node_only):
+        return False
+    if harness.NODE not in case.needs and options.node_only:
         return False
     if harness.SLOW in case.needs and not options.slow:
         return False

@@ -242,6 +242,7 @@ fn deployments() {
                 json!({"status": {"readyReplicas": 1, "availableReplicas": 2}}),
                 "status.availableReplicas: Invalid value: 2: cannot be greater than readyReplicas",
             ),
+            (json!({"status": {"readyReplicas": 0, "availableReplicas": 2}}), ""),
             (
                 json!({"status": {"collisionCount": 0}}),
                 "status.collisionCount: Invalid value: 0: cannot be decremented",
