@@ -38,6 +38,9 @@ def main():
         importlib.import_module(f"areas.{file.stem}")
     if strangers := record.unknown(harness.ALL):
         sys.exit(f"no such conformance tests: {strangers}")
+    names = [case.name for case in harness.ALL]
+    if twice := {name for name in names if names.count(name) > 1}:
+        sys.exit(f"replayed twice: {twice}")
     wanted = [case for case in harness.ALL if chosen(case, options)]
     cluster = Connection(options.kubeconfig)
     results = run_all(cluster, wanted, options.jobs)

@@ -2,7 +2,7 @@
 
 from api import MERGE_PATCH, STRATEGIC_PATCH
 from harness import (
-    IMAGE_NEW, NODE, condition, conformance, equal, newer, retry_conflict, running, unique,
+    IMAGE_NEW, NODE, conformance, equal, newer, retry_conflict, running, unique,
     wait_count, wait_for,
 )
 from workloads import all_running, ready, scales, status_endpoints, template, workload
@@ -141,30 +141,6 @@ def rc_should_release(t):
     pods = t.api("v1", "pods")
     found = wait_count(pods, 1, labelSelector=f"name={name}")
     released(pods, found[0]["metadata"]["name"])
-
-
-def quota_failure(t, resource, make):
-    """A quota of two, three wanted: a condition says so, and goes when two are wanted."""
-    name = "condition-test"
-    quotas = t.api("v1", "resourcequotas")
-    quotas.create({"metadata": {"name": name}, "spec": {"hard": {"pods": "2"}}})
-    wait_for("the quota counts", lambda: quotas.get(name)["status"].get("hard") == {"pods": "2"})
-    resource.create(make(name, 3))
-    wait_for("the failure shows", lambda: condition(resource.get(name), "ReplicaFailure"))
-
-    def two():
-        found = resource.get(name)
-        found["spec"]["replicas"] = 2
-        return resource.update(found)
-
-    retry_conflict(two)
-    wait_for("the failure is gone", lambda: not condition(resource.get(name), "ReplicaFailure"))
-
-
-@conformance(RC + "should surface a failure condition on a common issue like exceeded quota "
-             "[Conformance]")
-def rc_should_surface_a_failure(t):
-    quota_failure(t, controllers(t), controller)
 
 
 @conformance(RC + "should get and update a ReplicationController scale [Conformance]", NODE)
