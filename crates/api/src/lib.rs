@@ -13,6 +13,7 @@ pub mod decode;
 pub mod duration;
 pub mod field;
 pub mod intstr;
+pub mod jsonpath;
 pub mod names;
 pub mod object;
 pub mod openapi;

@@ -1,6 +1,5 @@
 //! Ways to print objects, by `-o`.
 
-pub(crate) mod jsonpath;
 pub(crate) mod table;
 pub(crate) mod yaml;
 
@@ -24,9 +23,9 @@ pub(crate) enum Output {
     /// `pod/web`.
     Name,
     /// A jsonpath template.
-    JsonPath(jsonpath::Template),
+    JsonPath(api::jsonpath::Template),
     /// Headings and jsonpath fields.
-    CustomColumns(Vec<(String, jsonpath::Template)>),
+    CustomColumns(Vec<(String, api::jsonpath::Template)>),
 }
 
 /// `-o`.
@@ -60,12 +59,12 @@ impl Output {
             "json" => Self::Json,
             "yaml" => Self::Yaml,
             "name" => Self::Name,
-            "jsonpath" => Self::JsonPath(jsonpath::Template::parse(&needed("a template")?)?),
+            "jsonpath" => Self::JsonPath(api::jsonpath::Template::parse(&needed("a template")?)?),
             "jsonpath-file" => {
                 let path = needed("a file")?;
                 let text = std::fs::read_to_string(&path)
                     .with_context(|| format!("cannot read {path}"))?;
-                Self::JsonPath(jsonpath::Template::parse(text.trim_end_matches('\n'))?)
+                Self::JsonPath(api::jsonpath::Template::parse(text.trim_end_matches('\n'))?)
             }
             "custom-columns" => Self::CustomColumns(columns(&needed("columns")?)?),
             other => bail!(
@@ -106,7 +105,7 @@ impl Output {
     }
 }
 
-fn columns(text: &str) -> Result<Vec<(String, jsonpath::Template)>> {
+fn columns(text: &str) -> Result<Vec<(String, api::jsonpath::Template)>> {
     text.split(',')
         .map(|column| {
             let (heading, path) = column.split_once(':').with_context(|| {
@@ -116,14 +115,14 @@ fn columns(text: &str) -> Result<Vec<(String, jsonpath::Template)>> {
             })?;
             let path = path.trim_start_matches('{').trim_end_matches('}');
             let path = if path.starts_with('.') { path.to_owned() } else { format!(".{path}") };
-            Ok((heading.to_owned(), jsonpath::Template::parse(&format!("{{{path}}}"))?))
+            Ok((heading.to_owned(), api::jsonpath::Template::parse(&format!("{{{path}}}"))?))
         })
         .collect()
 }
 
 fn custom(
     out: &mut impl std::io::Write,
-    columns: &[(String, jsonpath::Template)],
+    columns: &[(String, api::jsonpath::Template)],
     object: &Value,
 ) -> Result<()> {
     let items = match object.get("items").and_then(Value::as_array) {

@@ -182,7 +182,7 @@ fn join(whole: &mut Option<Value>, mut table: Value) {
 
 fn sort(table: &mut Value, args: &ArgMatches) -> Result<()> {
     let Some(path) = args.get_one::<String>("sort-by") else { return Ok(()) };
-    let template = crate::print::jsonpath::Template::parse(path)?;
+    let template = api::jsonpath::Template::parse(path)?;
     let Some(rows) = table["rows"].as_array_mut() else { return Ok(()) };
     let key = |row: &Value| template.render(&row["object"]).unwrap_or_default();
     rows.sort_by(|a, b| {

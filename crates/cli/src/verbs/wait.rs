@@ -13,9 +13,9 @@ use futures::{AsyncBufReadExt as _, StreamExt as _};
 use crate::client::{Api, encode};
 use crate::connect::parse_duration;
 use crate::mapper::Mapper;
-use crate::print::jsonpath::Template;
 use crate::target::{self, Target};
 use crate::verb::{Ctx, Verb};
+use api::jsonpath::Template;
 
 /// What a negative limit means, as kubectl has it.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,14 +1,25 @@
-//! kubectl's jsonpath templates: text with `{…}` in it.
+//! Kubernetes' jsonpath templates: text with `{…}` in it, for kubectl's output and for the columns
+//! of custom resources.
 //!
 //! Fields, indexes, slices, wildcards, recursive descent, unions, filters, `range`/`end`, quoted
 //! text. (kubectl reference, "JSONPath Support")
 
-use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+
+/// Why a template cannot be read, or has no answer for a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct JsonPathError(String);
+
+type Result<T> = std::result::Result<T, JsonPathError>;
+
+fn failed<T>(why: impl Into<String>) -> Result<T> {
+    Err(JsonPathError(why.into()))
+}
 
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Template(Vec<Node>);
+pub struct Template(Vec<Node>);
 
 impl Eq for Template {}
 
@@ -39,7 +50,10 @@ enum Operand {
 
 impl Template {
     /// Parses a template; one without braces is taken as a single path.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When it is no template.
+    pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim_matches('\'');
         let relaxed = if text.contains('{') {
             text.to_owned()
@@ -49,13 +63,27 @@ impl Template {
             format!("{{.{text}}}")
         };
         let mut rest = relaxed.as_str();
-        let nodes =
-            nodes(&mut rest, false).with_context(|| format!("error parsing jsonpath {text}"))?;
+        let nodes = nodes(&mut rest, false)
+            .map_err(|why| JsonPathError(format!("error parsing jsonpath {text}: {why}")))?;
         Ok(Self(nodes))
     }
 
+    /// The values that the template's first path leads to; what is missing leads nowhere.
+    ///
+    /// # Errors
+    /// When an index is out of bounds.
+    pub fn find<'v>(&self, value: &'v Value) -> Result<Vec<&'v Value>> {
+        match self.0.first() {
+            Some(Node::Path(steps)) => walk(steps, value, value),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The text that the template gives for a value.
-    pub(crate) fn render(&self, value: &Value) -> Result<String> {
+    ///
+    /// # Errors
+    /// When an index is out of bounds.
+    pub fn render(&self, value: &Value) -> Result<String> {
         let mut text = String::new();
         render(&self.0, value, value, &mut text)?;
         Ok(text)
@@ -73,14 +101,15 @@ fn nodes(rest: &mut &str, in_range: bool) -> Result<Vec<Node>> {
         if open > 0 {
             nodes.push(Node::Text(rest[..open].to_owned()));
         }
-        let close = closing(&rest[open..]).context("unclosed action")? + open;
+        let close =
+            closing(&rest[open..]).ok_or_else(|| JsonPathError("unclosed action".into()))? + open;
         let action = rest[open + 1..close].trim().to_owned();
         *rest = &rest[close + 1..];
         if action == "end" {
             if in_range {
                 return Ok(nodes);
             }
-            bail!("not in range, nothing to end");
+            return failed("not in range, nothing to end");
         }
         if let Some(path) = action.strip_prefix("range ") {
             let body = self::nodes(rest, true)?;
@@ -94,7 +123,7 @@ fn nodes(rest: &mut &str, in_range: bool) -> Result<Vec<Node>> {
         }
     }
     if in_range {
-        bail!("unclosed range");
+        return failed("unclosed range");
     }
     Ok(nodes)
 }
@@ -173,11 +202,12 @@ fn steps(text: &str) -> Result<Vec<Step>> {
             steps.push(named(name));
             rest = after;
         } else if let Some(after) = rest.strip_prefix('[') {
-            let close = bracket_end(after).context("unterminated array")?;
+            let close =
+                bracket_end(after).ok_or_else(|| JsonPathError("unterminated array".into()))?;
             steps.push(bracket(after[..close].trim())?);
             rest = &after[close + 1..];
         } else {
-            bail!("unrecognized character in action: {rest:?}");
+            return failed(format!("unrecognized character in action: {rest:?}"));
         }
     }
     Ok(steps)
@@ -234,15 +264,17 @@ fn bracket(text: &str) -> Result<Step> {
         let bound = |part: Option<&str>| -> Result<Option<i64>> {
             match part.map(str::trim) {
                 None | Some("") => Ok(None),
-                Some(number) => Ok(Some(number.parse()?)),
+                Some(number) => match number.parse() {
+                    Ok(number) => Ok(Some(number)),
+                    Err(_) => failed(format!("invalid array index {number}")),
+                },
             }
         };
         let mut bounds = text.split(':');
         let (from, to) = (bound(bounds.next())?, bound(bounds.next())?);
         return Ok(Step::Slice(from, to, bound(bounds.next())?.unwrap_or(1)));
     }
-    let index = text.parse().with_context(|| format!("invalid array index {text}"))?;
-    Ok(Step::Index(index))
+    text.parse().map(Step::Index).map_err(|_| JsonPathError(format!("invalid array index {text}")))
 }
 
 fn filter(text: &str) -> Result<Step> {
@@ -262,9 +294,9 @@ fn operand(text: &str) -> Result<Operand> {
     if text.starts_with(['@', '.', '$']) {
         return Ok(Operand::Path(steps(text)?));
     }
-    let value =
-        serde_json::from_str(text).with_context(|| format!("invalid filter operand {text}"))?;
-    Ok(Operand::Value(value))
+    serde_json::from_str(text)
+        .map(Operand::Value)
+        .map_err(|_| JsonPathError(format!("invalid filter operand {text}")))
 }
 
 fn render(nodes: &[Node], root: &Value, value: &Value, text: &mut String) -> Result<()> {
@@ -327,7 +359,11 @@ fn apply<'v>(
             let at = if *index < 0 { length + index } else { *index };
             match usize::try_from(at).ok().and_then(|at| list.get(at)) {
                 Some(item) => next.push(item),
-                None => bail!("array index out of bounds: index {index}, length {length}"),
+                None => {
+                    return failed(format!(
+                        "array index out of bounds: index {index}, length {length}"
+                    ));
+                }
             }
         }
         Step::Slice(from, to, by) => {
