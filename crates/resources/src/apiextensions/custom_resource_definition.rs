@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use api::Value;
 use api::field::ErrorList;
-use api::object::{at, list_at, set, set_default, str_at};
-use apiserver::resource::{Resource, WriteContext};
+use api::object::{at, finalizers, is_deleting, list_at, set, set_default, str_at};
+use apiserver::resource::{Deletion, Resource, WriteContext};
 use serde_json::json;
 
 use super::validation;
@@ -22,6 +22,9 @@ pub fn kind() -> Arc<dyn Resource> {
         .needs_resource_version()
         .rules(Definition)
 }
+
+/// What holds a deleted definition until its objects are gone.
+const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 struct Definition;
 
@@ -43,6 +46,24 @@ fn note_storage_version(object: &mut Value) {
     }
 }
 
+/// Holds a definition that is deleted, and says why.
+fn mark_terminating(object: &mut Value, ctx: &WriteContext<'_>) {
+    if !finalizers(object).any(|one| one == FINALIZER) {
+        let kept: Vec<Value> = finalizers(object).chain([FINALIZER]).map(Value::from).collect();
+        set(object, &["metadata", "finalizers"], kept);
+    }
+    let mut conditions = list_at(object, &["status", "conditions"]).to_vec();
+    conditions.retain(|one| str_at(one, &["type"]) != "Terminating");
+    conditions.push(json!({
+        "type": "Terminating",
+        "status": "True",
+        "lastTransitionTime": base::clock::rfc3339_seconds(ctx.now),
+        "reason": "InstanceDeletionPending",
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    }));
+    set(object, &["status", "conditions"], conditions);
+}
+
 impl Rules for Definition {
     fn default(&self, object: &mut Value) {
         let kind = str_at(object, &["spec", "names", "kind"]).to_owned();
@@ -62,6 +83,19 @@ impl Rules for Definition {
         object["status"] = json!({"conditions": null, "storedVersions": null,
             "acceptedNames": {"plural": "", "kind": ""}});
         note_storage_version(object);
+    }
+
+    /// A definition goes only after its objects: what follows definitions takes the finalizer away.
+    fn prepare_deletion(
+        &self,
+        ctx: &WriteContext<'_>,
+        object: &mut Value,
+        _grace: Option<i64>,
+    ) -> Deletion {
+        if !is_deleting(object) {
+            mark_terminating(object, ctx);
+        }
+        Deletion::Finalized
     }
 
     fn prepare_update(&self, _ctx: &WriteContext<'_>, object: &mut Value, _old: &Value) {

@@ -21,8 +21,22 @@ pub(super) fn root(schema: &Value, path: &Path, errors: &mut ErrorList) {
         let text = "nullable cannot be true at the root";
         errors.push(FieldError::forbidden(path.child("nullable"), text));
     }
-    node(schema, path, 0, errors);
+    if at(schema, &["additionalProperties"]).is_some() {
+        let text = "must not be used at the root";
+        errors.push(FieldError::forbidden(path.child("additionalProperties"), text));
+    }
+    node(schema, path, Level::Root, 0, errors);
     metadata(schema, path, errors);
+    complete(schema, schema, path, path, 0, errors);
+    ::structural::check_defaults(schema, path, errors);
+}
+
+/// What a schema is the schema of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Root,
+    Item,
+    Field,
 }
 
 fn is(schema: &Value, field: &str) -> bool {
@@ -40,19 +54,16 @@ const FORBIDDEN: [(&str, &str); 7] = [
     ("id", "id is not supported"),
 ];
 
-fn node(schema: &Value, path: &Path, depth: usize, errors: &mut ErrorList) {
+fn node(schema: &Value, path: &Path, level: Level, depth: usize, errors: &mut ErrorList) {
     if depth > DEPTH_MAX {
         errors.push(FieldError::forbidden(path.clone(), "the schema is nested too deeply"));
         return;
     }
     unsupported(schema, path, errors);
-    kind(schema, path, depth, errors);
+    kind(schema, path, level, errors);
     lists(schema, path, errors);
-    if is(schema, "x-kubernetes-embedded-resource") && str_at(schema, &["type"]) != "object" {
-        let value = str_at(schema, &["type"]);
-        let text = "must be object if x-kubernetes-embedded-resource is true";
-        errors.push(FieldError::invalid(path.child("type"), value, text));
-    }
+    embedded(schema, path, errors);
+    pattern(schema, path, errors);
     rules(schema, path, errors);
     let map = at(schema, &["properties"]).and_then(Value::as_object);
     let additional = at(schema, &["additionalProperties"]);
@@ -64,17 +75,17 @@ fn node(schema: &Value, path: &Path, depth: usize, errors: &mut ErrorList) {
         errors.push(FieldError::forbidden(path.child("additionalProperties"), text));
     }
     for (name, child) in map.into_iter().flatten() {
-        node(child, &path.child("properties").key(name), depth + 1, errors);
+        node(child, &path.child("properties").key(name), Level::Field, depth + 1, errors);
     }
     if let Some(child) = additional.filter(|_| has_schema) {
-        node(child, &path.child("additionalProperties"), depth + 1, errors);
+        node(child, &path.child("additionalProperties"), Level::Field, depth + 1, errors);
     }
     match at(schema, &["items"]) {
         Some(Value::Array(_)) => {
             let text = "items must be a schema object and not an array";
             errors.push(FieldError::forbidden(path.child("items"), text));
         }
-        Some(child) => node(child, &path.child("items"), depth + 1, errors),
+        Some(child) => node(child, &path.child("items"), Level::Item, depth + 1, errors),
         None => {}
     }
     for junctor in ["allOf", "anyOf", "oneOf"] {
@@ -110,15 +121,19 @@ fn unsupported(schema: &Value, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn kind(schema: &Value, path: &Path, depth: usize, errors: &mut ErrorList) {
+fn kind(schema: &Value, path: &Path, level: Level, errors: &mut ErrorList) {
     let kind = str_at(schema, &["type"]);
     let (either, preserve) = (
         is(schema, "x-kubernetes-int-or-string"),
         is(schema, "x-kubernetes-preserve-unknown-fields"),
     );
     if kind.is_empty() {
-        if !either && !preserve && depth > 0 {
-            let text = "must not be empty for specified object fields";
+        let is_embedded = is(schema, "x-kubernetes-embedded-resource");
+        if !either && !preserve && !is_embedded && level != Level::Root {
+            let text = match level {
+                Level::Item => "must not be empty for specified array items",
+                _ => "must not be empty for specified object fields",
+            };
             errors.push(FieldError::required(path.child("type"), text));
         }
     } else if kind == "null" {
@@ -137,6 +152,119 @@ fn kind(schema: &Value, path: &Path, depth: usize, errors: &mut ErrorList) {
     }
     if kind == "array" && at(schema, &["items"]).is_none() {
         errors.push(FieldError::required(path.child("items"), "must be specified"));
+    }
+}
+
+fn embedded(schema: &Value, path: &Path, errors: &mut ErrorList) {
+    let (kind, preserve) =
+        (str_at(schema, &["type"]), is(schema, "x-kubernetes-preserve-unknown-fields"));
+    if is(schema, "x-kubernetes-int-or-string") {
+        for field in ["x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"] {
+            if is(schema, field) {
+                let text = "must be false if x-kubernetes-int-or-string is true";
+                errors.push(FieldError::invalid(path.child(field), true, text));
+            }
+        }
+    }
+    if !is(schema, "x-kubernetes-embedded-resource") {
+        return;
+    }
+    let text = "must be object if x-kubernetes-embedded-resource is true";
+    match kind {
+        "object" => {}
+        "" => errors.push(FieldError::required(path.child("type"), text)),
+        other => errors.push(FieldError::invalid(path.child("type"), other, text)),
+    }
+    if at(schema, &["additionalProperties"]).is_some() {
+        let text = "must not be used if x-kubernetes-embedded-resource is set";
+        errors.push(FieldError::forbidden(path.child("additionalProperties"), text));
+    }
+    let properties = at(schema, &["properties"]).and_then(Value::as_object);
+    if !preserve && properties.is_none_or(serde_json::Map::is_empty) {
+        let text = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+        errors.push(FieldError::required(path.child("properties"), text));
+    }
+}
+
+fn pattern(schema: &Value, path: &Path, errors: &mut ErrorList) {
+    let text = str_at(schema, &["pattern"]);
+    if let Err(error) = regex::Regex::new(text) {
+        let why = error.to_string();
+        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let why = format!("must be a valid regular expression, but isn't: {why}");
+        errors.push(FieldError::invalid(path.child("pattern"), text, why));
+    }
+}
+
+/// What junctors speak of is a field outside of them too.
+fn complete(
+    schema: &Value,
+    junctors: &Value,
+    here: &Path,
+    there: &Path,
+    depth: usize,
+    errors: &mut ErrorList,
+) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    for junctor in ["allOf", "anyOf", "oneOf"] {
+        for (index, nested) in list_at(junctors, &[junctor]).iter().enumerate() {
+            let there = there.child(junctor).index(index);
+            nested_complete(schema, nested, here, &there, depth + 1, errors);
+        }
+    }
+    if let Some(nested) = at(junctors, &["not"]) {
+        nested_complete(schema, nested, here, &there.child("not"), depth + 1, errors);
+    }
+    // The same below, where the schema is its own main.
+    if std::ptr::eq(schema, junctors) {
+        for (name, child) in
+            at(schema, &["properties"]).and_then(Value::as_object).into_iter().flatten()
+        {
+            let path = here.child("properties").key(name);
+            complete(child, child, &path, &path, depth + 1, errors);
+        }
+        for field in ["items", "additionalProperties"] {
+            if let Some(child) = at(schema, &[field]).filter(|child| child.is_object()) {
+                let path = here.child(field);
+                complete(child, child, &path, &path, depth + 1, errors);
+            }
+        }
+    }
+}
+
+fn nested_complete(
+    schema: &Value,
+    nested: &Value,
+    here: &Path,
+    there: &Path,
+    depth: usize,
+    errors: &mut ErrorList,
+) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    let missing = |here: Path, there: &Path| {
+        FieldError::required(here, format!("because it is defined in {there}"))
+    };
+    complete(schema, nested, here, there, depth + 1, errors);
+    if let Some(items) = at(nested, &["items"]) {
+        let (here, there) = (here.child("items"), there.child("items"));
+        match at(schema, &["items"]) {
+            Some(own) => nested_complete(own, items, &here, &there, depth + 1, errors),
+            None => errors.push(missing(here, &there)),
+        }
+    }
+    for (name, child) in
+        at(nested, &["properties"]).and_then(Value::as_object).into_iter().flatten()
+    {
+        let (here, there) =
+            (here.child("properties").key(name), there.child("properties").key(name));
+        match at(schema, &["properties", name]) {
+            Some(own) => nested_complete(own, child, &here, &there, depth + 1, errors),
+            None => errors.push(missing(here, &there)),
+        }
     }
 }
 
@@ -247,30 +375,40 @@ fn rules(schema: &Value, path: &Path, errors: &mut ErrorList) {
     }
 }
 
+/// What has no place below a junctor.
+const NOT_NESTED: [(&str, &str); 13] = [
+    ("additionalProperties", "undefined"),
+    ("default", "undefined"),
+    ("title", "empty"),
+    ("description", "empty"),
+    ("nullable", "false"),
+    ("externalDocs", "undefined"),
+    ("x-kubernetes-preserve-unknown-fields", "false"),
+    ("x-kubernetes-embedded-resource", "false"),
+    ("x-kubernetes-int-or-string", "false"),
+    ("x-kubernetes-list-map-keys", "empty"),
+    ("x-kubernetes-list-type", "undefined"),
+    ("x-kubernetes-map-type", "undefined"),
+    ("x-kubernetes-validations", "empty"),
+];
+
 /// Below a junctor a schema may restrict values and say nothing of structure.
 fn value_only(schema: &Value, path: &Path, depth: usize, errors: &mut ErrorList) {
     if depth > DEPTH_MAX {
         errors.push(FieldError::forbidden(path.clone(), "the schema is nested too deeply"));
         return;
     }
-    let text = "must be undefined to be structural";
-    for field in ["description", "title", "default", "additionalProperties", "nullable"] {
+    for (field, must_be) in NOT_NESTED {
         if at(schema, &[field]).is_some_and(|value| *value != false && value != "") {
+            let text = format!("must be {must_be} to be structural");
             errors.push(FieldError::forbidden(path.child(field), text));
         }
     }
-    let either = [
-        "x-kubernetes-preserve-unknown-fields",
-        "x-kubernetes-embedded-resource",
-        "x-kubernetes-list-type",
-        "x-kubernetes-map-type",
-        "x-kubernetes-list-map-keys",
-    ];
-    for field in either {
-        if at(schema, &[field]).is_some() {
-            errors.push(FieldError::forbidden(path.child(field), text));
-        }
+    if at(schema, &["properties", "metadata"]).is_some() {
+        let text = "must not be specified in a nested context";
+        errors.push(FieldError::forbidden(path.child("properties").key("metadata"), text));
     }
+    pattern(schema, path, errors);
     // The one type that is allowed: the two halves of int-or-string.
     let kind = str_at(schema, &["type"]);
     if !matches!(kind, "" | "integer" | "string") {

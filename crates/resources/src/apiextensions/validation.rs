@@ -154,7 +154,7 @@ fn version(spec: Field<'_>, version: Field<'_>, errors: &mut ErrorList) {
         scale(subresources.get("scale"), errors);
     }
     if let Some(fields) = part(spec, version, "selectableFields", "selectableFields") {
-        selectable_fields(fields, errors);
+        selectable_fields(fields, own.value(), errors);
     }
 }
 
@@ -170,7 +170,7 @@ fn schema(schema: Field<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn selectable_fields(fields: Field<'_>, errors: &mut ErrorList) {
+fn selectable_fields(fields: Field<'_>, schema: Option<&Value>, errors: &mut ErrorList) {
     if fields.len() > 8 {
         errors.push(fields.too_many(8));
     }
@@ -181,11 +181,26 @@ fn selectable_fields(fields: Field<'_>, errors: &mut ErrorList) {
             errors.push(path.invalid("is an invalid path: only fields by name may be selected"));
         } else if path.str().starts_with(".metadata") {
             errors.push(path.invalid("must not point to fields in metadata"));
+        } else {
+            selectable(path, schema, errors);
         }
         if seen.contains(&path.str()) {
             errors.push(path.duplicate());
         }
         seen.push(path.str());
+    }
+}
+
+/// A selectable field is a scalar of the schema.
+fn selectable(path: Field<'_>, schema: Option<&Value>, errors: &mut ErrorList) {
+    let parts = path.str().trim_start_matches('.').split('.');
+    let found = schema.and_then(|schema| {
+        parts.into_iter().try_fold(schema, |schema, part| schema.get("properties")?.get(part))
+    });
+    match found.map(|found| found["type"].as_str().unwrap_or_default()) {
+        Some("string" | "boolean" | "integer") => {}
+        Some(_) => errors.push(path.invalid("must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.")),
+        None => errors.push(path.invalid("is an invalid path: does not refer to a valid field")),
     }
 }
 
