@@ -409,16 +409,12 @@ async fn shown_events(
     entry: &Entry,
     events: Vec<Arc<CacheEvent>>,
 ) -> ApiResult<Vec<Arc<CacheEvent>>> {
-    if entry.converter.is_none() || events.is_empty() {
+    let objects = || events.iter().flat_map(|event| [&event.current, &event.previous]).flatten();
+    if objects().all(|object| entry.shows(object)) {
         return Ok(events);
     }
     let _turn = entry.converting.lock().await;
-    let objects = events
-        .iter()
-        .flat_map(|event| [&event.current, &event.previous])
-        .filter_map(Option::clone)
-        .collect();
-    let mut shown = entry.shown(objects).await?.into_iter();
+    let mut shown = entry.shown(objects().cloned().collect()).await?.into_iter();
     let mut next = |object: &Option<Arc<Stored>>| object.as_ref().and_then(|_| shown.next());
     Ok(events
         .iter()

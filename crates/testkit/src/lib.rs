@@ -11,6 +11,7 @@ use std::sync::Arc;
 use apiserver::resource::Resource;
 use apiserver::{Server, ServerOptions};
 use auth::UserInfo;
+use base::drain::Drain;
 use base::rng::SharedRng;
 use store::SharedStore;
 
@@ -48,7 +49,7 @@ pub fn api_server_with(
     ApiServer { server: Server::new(options), store }
 }
 
-/// A server with every built-in kind and every admission plugin.
+/// A server with every built-in kind, custom kinds, and every admission plugin.
 #[must_use]
 pub fn full_api_server() -> ApiServer {
     full_api_server_with(|_| {})
@@ -58,11 +59,24 @@ pub fn full_api_server() -> ApiServer {
 #[must_use]
 pub fn full_api_server_with(change: impl FnOnce(&mut ServerOptions)) -> ApiServer {
     let rng = SharedRng::seeded(SEED);
-    api_server_with(resources::all(&deps(&rng)), |options| {
+    let made = api_server_with(resources::all(&deps(&rng)), |options| {
         options.rng = rng.clone();
-        options.admission = admission::standard(&admission::Deps::new(rng, base::clock::system()));
+        options.admission =
+            admission::standard(&admission::Deps::new(rng.clone(), base::clock::system()));
         change(options);
-    })
+    });
+    let services = Arc::new(webhook::Services::default());
+    services.serve_from(Arc::downgrade(&made.server.object_api()));
+    let options = apiextensions::Options {
+        clock: base::clock::system(),
+        rng,
+        caller: Arc::new(webhook::Caller::new(services)),
+    };
+    let server = made.server.clone();
+    tokio::spawn(async move {
+        apiextensions::Definitions::start(server, options).await.run(Drain::new()).await;
+    });
+    made
 }
 
 impl ApiServer {

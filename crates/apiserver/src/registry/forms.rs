@@ -22,6 +22,11 @@ impl Entry {
         self.api_version(&self.resource.info().storage_version)
     }
 
+    /// Whether a stored object is in the entry's version already.
+    pub(crate) fn shows(&self, object: &Stored) -> bool {
+        self.converter.is_none() || object.is_in(&self.own_api_version())
+    }
+
     /// Stored objects in the entry's version.
     pub(crate) async fn shown(&self, mut objects: Vec<Arc<Stored>>) -> ApiResult<Vec<Arc<Stored>>> {
         let Some(converter) = &self.converter else { return Ok(objects) };

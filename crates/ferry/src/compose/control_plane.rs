@@ -137,6 +137,10 @@ impl ControlPlane {
         }
         services.serve_from(Arc::downgrade(&api));
         let serving = drains.stage("apiserver");
+        // Before anybody acts: a collector that did not know a kind would miss its owners.
+        let custom = custom_kinds(process, services);
+        let definitions = apiextensions::Definitions::start(server.clone(), custom).await;
+        serving.spawn(definitions.run(serving.token()));
         let own = UserInfo::named(users::APISERVER, &[groups::MASTERS]);
         let client = kube::Client::new(server.client_service_as(own, "kube-apiserver"), "default");
         let caches = Caches::new(client, process.rng.clone(), serving.token());
@@ -262,6 +266,15 @@ impl ControlPlane {
             write_secret(path, text.as_bytes())?;
         }
         Ok(())
+    }
+}
+
+/// What custom resources need of the process.
+fn custom_kinds(process: &Process, services: Arc<webhook::Services>) -> apiextensions::Options {
+    apiextensions::Options {
+        clock: process.clock.clone(),
+        rng: process.rng.clone(),
+        caller: Arc::new(webhook::Caller::new(services)),
     }
 }
 
