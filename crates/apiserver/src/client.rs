@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::Request;
 
-use crate::handlers;
+use crate::chain;
 use crate::server::{Core, Server};
 
 /// The server as a tower service. With an identity it skips authentication, and nothing else.
@@ -73,6 +73,6 @@ where
                 .or_insert(http::HeaderValue::from_static(agent));
         }
         let core = self.core.clone();
-        Box::pin(async move { Ok(handlers::serve(core, request).await) })
+        Box::pin(async move { Ok(chain::serve(core, request).await) })
     }
 }

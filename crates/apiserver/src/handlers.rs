@@ -1,9 +1,7 @@
-//! From an HTTP request to its answer: the chain, then the verb.
-//!
-//! Invariants: what writes runs in a task of its own, so a client that hangs up does not stop it
-//! half-way; a panic is answered with 500 and ends nothing else.
+//! From a request that was let in to its answer: its kind, then the verb.
 
 mod body;
+mod debug;
 mod delete;
 mod nonresource;
 mod options;
@@ -15,33 +13,21 @@ mod watch;
 mod write;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::names::GroupResource;
 use api::status::{ApiError, ApiResult};
 use auth::UserInfo;
 use axum::body::Body;
-use axum::extract::Request;
 use axum::response::Response;
-use base::drain::Drain;
 use http::HeaderMap;
 use http::request::Parts;
-use tokio::time::Instant;
 
-use crate::audit::AuditEvent;
-use crate::filters::{authn, authz, impersonate};
-use crate::negotiate::{Format, Offer, Output, negotiate};
+use crate::journal::Journal;
+use crate::negotiate::{Offer, Output, negotiate};
 use crate::registry::Entry;
 use crate::request::{Query, RequestInfo};
 use crate::response;
 use crate::server::Core;
-
-/// `--request-timeout`.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Ends the watches of a listener that drains. In the request's extensions.
-#[derive(Clone)]
-pub(crate) struct ListenerDrain(pub(crate) Drain);
 
 /// A request that was let in.
 pub(crate) struct Call {
@@ -50,6 +36,7 @@ pub(crate) struct Call {
     pub(crate) info: RequestInfo,
     pub(crate) query: Query<'static>,
     pub(crate) user: UserInfo,
+    pub(crate) journal: Arc<Journal>,
 }
 
 /// A request to a kind.
@@ -61,157 +48,16 @@ pub(crate) struct Target {
     pub(crate) conversions: Arc<crate::registry::Conversions>,
 }
 
-/// Serves one request.
-pub(crate) async fn serve(core: Arc<Core>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let query = Query::parse(parts.uri.query().unwrap_or_default()).into_owned();
-    let info = RequestInfo::of(&parts.method, parts.uri.path(), &query);
-    let started = Instant::now();
-    let received = core.clock.now();
-    let metrics_core = core.clone();
-    let _in_flight =
-        (!info.is_long_running()).then(|| metrics_core.metrics.begin(info.is_read_only()));
-    let format = negotiate_error_format(&parts.headers);
-    let known = info.clone();
-    let audit = metrics_core.audit.is_some().then(|| parts.uri.to_string());
-    let limit = time_limit(&info, &query);
-    let run = guarded(core, parts, info, query, body);
-    let run = tokio::time::timeout(limit, run);
-    let outcome = match run.await {
-        Ok(outcome) => outcome,
-        Err(_) => Outcome::failed(ApiError::timeout(
-            "Timeout: request did not complete within the allotted timeout",
-        )),
-    };
-    let mut answer = match outcome.result {
-        Ok(answer) => answer,
-        Err(error) => response::error_as(&error, format),
-    };
-    for (name, value) in &outcome.headers {
-        if let Ok(value) = http::HeaderValue::from_str(value) {
-            answer.headers_mut().insert(*name, value);
-        }
-    }
-    let code = answer.status().as_u16();
-    let audit_id = uuid::Builder::from_random_bytes(metrics_core.rng.bytes16()).into_uuid();
-    if let Ok(value) = http::HeaderValue::from_str(&audit_id.to_string()) {
-        answer.headers_mut().insert("audit-id", value);
-    }
-    metrics_core.metrics.observe(&known, code, started.elapsed());
-    if let (Some(sink), Some(uri)) = (&metrics_core.audit, audit) {
-        sink.record(AuditEvent {
-            received,
-            answered: metrics_core.clock.now(),
-            user: outcome.caller.unwrap_or_else(UserInfo::anonymous),
-            impersonated: outcome.impersonated,
-            verb: known.verb.to_owned(),
-            uri,
-            group: known.group,
-            version: known.version,
-            resource: known.resource,
-            subresource: known.subresource,
-            namespace: known.namespace,
-            name: known.name,
-            code,
-            annotations: Vec::new(),
-        });
-    }
-    answer
-}
-
-/// How long a request may take.
-fn time_limit(info: &RequestInfo, query: &Query<'_>) -> Duration {
-    if info.is_long_running() {
-        // Bounded by its own `timeoutSeconds`, once it streams.
-        return Duration::from_secs(u32::MAX.into());
-    }
-    options::go_duration(query.text("timeout"))
-        .filter(|limit| !limit.is_zero() && *limit < REQUEST_TIMEOUT)
-        .unwrap_or(REQUEST_TIMEOUT)
-}
-
-fn negotiate_error_format(headers: &HeaderMap) -> Format {
-    let offer = Offer { shapes: true, protobuf: true, watch: false };
-    negotiate(header(headers, "accept"), "", offer).map(|output| output.format).unwrap_or_default()
-}
-
 /// A header's text; empty when it is absent.
 pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// What came of a request, with what the audit wants to know.
-struct Outcome {
-    result: ApiResult<Response>,
-    caller: Option<UserInfo>,
-    impersonated: Option<UserInfo>,
-    headers: Vec<(&'static str, String)>,
-}
-
-impl Outcome {
-    fn failed(error: ApiError) -> Self {
-        Self { result: Err(error), caller: None, impersonated: None, headers: Vec::new() }
+/// The handler of a request that was let in.
+pub(crate) async fn dispatch(mut call: Call, body: Body) -> ApiResult<Response> {
+    if let Some(answer) = debug::serve(&call) {
+        return Ok(answer);
     }
-}
-
-/// Runs a request so that neither its panic nor its client's going away does harm.
-async fn guarded(
-    core: Arc<Core>,
-    parts: Parts,
-    info: RequestInfo,
-    query: Query<'static>,
-    body: Body,
-) -> Outcome {
-    let what = format!("{} {}", parts.method, parts.uri.path());
-    let writes = !info.is_read_only() && !info.is_long_running();
-    let run = async move {
-        base::task::contain(&what, admit(core, parts, info, query, body)).await.unwrap_or_else(
-            |panicked| Outcome::failed(ApiError::internal(format!("this request caused apiserver to panic. Look in the logs for details: {panicked}"))),
-        )
-    };
-    if !writes {
-        return run.await;
-    }
-    match tokio::spawn(run).await {
-        Ok(outcome) => outcome,
-        Err(error) => Outcome::failed(ApiError::internal(error)),
-    }
-}
-
-/// The chain: who, as whom, may it, is there room.
-async fn admit(
-    core: Arc<Core>,
-    parts: Parts,
-    info: RequestInfo,
-    query: Query<'static>,
-    body: Body,
-) -> Outcome {
-    let caller = match authn::identify(&core, &parts).await {
-        Ok(caller) => caller,
-        Err(error) => return Outcome::failed(error),
-    };
-    let impersonated = match impersonate::impersonate(&core, &caller, &parts.headers).await {
-        Ok(impersonated) => impersonated,
-        Err(error) => {
-            return Outcome { caller: Some(caller), ..Outcome::failed(error) };
-        }
-    };
-    let user = impersonated.clone().unwrap_or_else(|| caller.clone());
-    let attributes = authz::attributes(&info, &user);
-    let mut headers = Vec::new();
-    let result = async {
-        authz::authorize(&core, &attributes).await?;
-        let permit =
-            core.flow.admit(&attributes, info.is_read_only(), info.is_long_running()).await?;
-        headers.extend(permit.headers);
-        let _guard = permit.guard;
-        dispatch(Call { core, parts, info, query, user }, body).await
-    }
-    .await;
-    Outcome { result, caller: Some(caller), impersonated, headers }
-}
-
-async fn dispatch(mut call: Call, body: Body) -> ApiResult<Response> {
     if let Some(service) = remote::service_of(&call) {
         return Ok(remote::forward(call, service, body).await);
     }

@@ -40,14 +40,19 @@ pub(crate) fn serve(path: &str, query: &Query<'_>, readiness: &Readiness) -> Opt
             }
         }
     }
-    for name in excluded {
-        if !checks.iter().any(|(known, _)| known == name) {
-            lines.push_str(&format!(
-                "warn: some health checks cannot be excluded: no matches for {name:?}\n"
-            ));
-        }
+    let unknown: Vec<String> = excluded
+        .iter()
+        .filter(|name| !checks.iter().any(|(known, _)| known == *name))
+        .map(|name| format!("{name:?}"))
+        .collect();
+    if !unknown.is_empty() {
+        lines.push_str(&format!(
+            "warn: some health checks cannot be excluded: no matches for {}\n",
+            unknown.join(", ")
+        ));
     }
     if !failed.is_empty() {
+        tracing::debug!(endpoint, failed = failed.join(","), "a health check failed");
         lines.push_str(&format!("{endpoint} check failed\n"));
         return Some(response::text(500, lines));
     }

@@ -11,12 +11,14 @@ pub mod aggregation;
 pub mod audit;
 pub mod authn;
 pub mod authz;
+mod chain;
 mod client;
 mod codec;
 mod discovery;
 mod filters;
 mod handlers;
 mod health;
+mod journal;
 mod metrics;
 mod negotiate;
 mod openapi;
@@ -37,7 +39,9 @@ mod version;
 mod watch;
 
 pub use client::ServerService;
-pub use filters::flow::{FlowControl, FlowPermit, InFlight, is_exempt};
+pub use filters::flow::{
+    FlowControl, FlowPermit, FlowRefusal, FlowRequest, InFlight, RequestSize, is_exempt,
+};
 pub use openapi::{OpenApiSource, StandardOpenApi};
 pub use serve::{PeerAddress, RenewedConfig, serve_tls, serve_tls_with, subject_of};
 pub use server::{Server, ServerOptions};

@@ -1,165 +1,170 @@
 //! What is counted of requests, under upstream's names.
+//!
+//! Invariant: counting a request takes no lock that others wait for and no allocation: a series is
+//! found by borrowed labels under a read lock, and counts atomically.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::atomic::{AtomicI64, Ordering};
+mod admission;
+mod key;
+mod render;
+mod requests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use auth::UserInfo;
+use base::metrics::{Counter, Gauge, Histogram};
+use http::HeaderMap;
+use parking_lot::RwLock;
 
-use crate::request::RequestInfo;
+use crate::request::{Query, RequestInfo};
+use crate::server::Core;
 
-/// Upstream's buckets of `apiserver_request_duration_seconds`.
-const BUCKETS: [f64; 14] =
-    [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 4.0, 10.0, 30.0, 60.0];
+pub(crate) use admission::AdmissionMetrics;
+use key::{AsKey, Key, KeyRef};
+pub(crate) use requests::{Lasting, RequestSeries, SECONDS};
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    verb: String,
-    group: String,
-    version: String,
-    resource: String,
-    subresource: String,
-    scope: &'static str,
+/// Series beyond these are not made, so that odd requests cannot fill the memory.
+const SERIES_MAX: usize = 4096;
+/// Upstream's buckets of authentication and authorization times.
+const CHECK_SECONDS: &[f64] = &[
+    0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096,
+    8.192, 16.384,
+];
+const EVENT_BYTES: &[f64] = &[1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131_072.0];
+
+/// What is counted of the events that watchers of a resource get.
+#[derive(Debug)]
+pub(crate) struct WatchSeries {
+    events: Counter,
+    sizes: Histogram,
 }
 
-#[derive(Debug, Default)]
-struct Series {
-    codes: BTreeMap<u16, u64>,
-    buckets: [u64; BUCKETS.len()],
-    sum: f64,
-    count: u64,
+impl WatchSeries {
+    /// Counts a sent event.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.events.inc();
+        self.sizes.observe(bytes as f64);
+    }
+}
+
+/// What became of a check, and how long it took.
+#[derive(Debug)]
+struct Checks {
+    passed: Counter,
+    failed: Counter,
+    passed_times: Histogram,
+    failed_times: Histogram,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            passed: Counter::new(),
+            failed: Counter::new(),
+            passed_times: Histogram::new(CHECK_SECONDS),
+            failed_times: Histogram::new(CHECK_SECONDS),
+        }
+    }
+}
+
+impl Checks {
+    fn note(&self, passed: bool, took: Duration) {
+        let (count, times) = if passed {
+            (&self.passed, &self.passed_times)
+        } else {
+            (&self.failed, &self.failed_times)
+        };
+        count.inc();
+        times.observe_duration(took);
+    }
 }
 
 /// The counters.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    series: Mutex<BTreeMap<Key, Series>>,
-    in_flight: [AtomicI64; 2],
-    watches: AtomicI64,
+    requests: RwLock<HashMap<Key, Arc<RequestSeries>>>,
+    watches: RwLock<HashMap<[String; 3], Arc<WatchSeries>>>,
+    in_flight: [Gauge; 2],
+    authentication: Checks,
+    authorization: Checks,
+    /// Requests of the system's own callers, and of everybody else.
+    users: [Counter; 2],
+    pub(crate) admission: AdmissionMetrics,
 }
 
 impl Metrics {
-    /// Counts an answered request.
-    pub(crate) fn observe(&self, info: &RequestInfo, code: u16, took: Duration) {
-        let key = Key {
-            verb: info.verb.to_uppercase(),
-            group: info.group.clone(),
-            version: info.version.clone(),
-            resource: info.resource.clone(),
-            subresource: if info.is_resource {
-                info.subresource.clone()
-            } else {
-                info.path.clone()
-            },
-            scope: scope(info),
-        };
-        let seconds = took.as_secs_f64();
-        let mut all = self.series.lock();
-        // Unknown paths must not fill the memory.
-        if all.len() > 4096 && !all.contains_key(&key) {
-            return;
-        }
-        let series = all.entry(key).or_default();
-        *series.codes.entry(code).or_default() += 1;
-        // A watch's duration is its life, which upstream does not count here either.
-        if info.verb != "watch" {
-            for (bucket, limit) in series.buckets.iter_mut().zip(BUCKETS) {
-                *bucket += u64::from(seconds <= limit);
-            }
-            series.sum += seconds;
-            series.count += 1;
-        }
-    }
-
     /// Counts a request while the guard lives.
     pub(crate) fn begin(&self, is_read_only: bool) -> InFlightGuard<'_> {
-        let counter = &self.in_flight[usize::from(!is_read_only)];
-        counter.fetch_add(1, Ordering::Relaxed);
-        InFlightGuard(counter)
+        let gauge = &self.in_flight[usize::from(!is_read_only)];
+        gauge.add(1);
+        InFlightGuard(gauge)
     }
 
-    /// Counts watches.
-    pub(crate) fn watch_changed(&self, by: i64) {
-        self.watches.fetch_add(by, Ordering::Relaxed);
+    /// A caller was asked for who it is.
+    pub(crate) fn authenticated(&self, caller: Option<&UserInfo>, took: Duration) {
+        self.authentication.note(caller.is_some(), took);
+        if let Some(caller) = caller {
+            let is_own = caller.username.starts_with("system:");
+            self.users[usize::from(!is_own)].inc();
+        }
     }
 
-    /// Everything as Prometheus text.
-    pub(crate) fn render(&self) -> String {
-        let mut out = String::new();
-        let all = self.series.lock();
-        out.push_str("# HELP apiserver_request_total Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.\n# TYPE apiserver_request_total counter\n");
-        for (key, series) in all.iter() {
-            for (code, count) in &series.codes {
-                let labels = key.labels();
-                let _ = writeln!(
-                    out,
-                    "apiserver_request_total{{code=\"{code}\",component=\"apiserver\",dry_run=\"\",{labels}}} {count}"
-                );
-            }
+    /// A caller was asked for whether it may.
+    pub(crate) fn authorized(&self, allowed: bool, took: Duration) {
+        self.authorization.note(allowed, took);
+    }
+
+    /// The series of a resource's watchers.
+    pub(crate) fn watch_series(
+        &self,
+        group: &str,
+        version: &str,
+        resource: &str,
+    ) -> Arc<WatchSeries> {
+        let key = [group, version, resource].map(str::to_owned);
+        if let Some(series) = self.watches.read().get(&key) {
+            return series.clone();
         }
-        out.push_str("# HELP apiserver_request_duration_seconds Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.\n# TYPE apiserver_request_duration_seconds histogram\n");
-        for (key, series) in all.iter().filter(|(_, series)| series.count > 0) {
-            series.render(&key.labels(), &mut out);
+        let new =
+            || Arc::new(WatchSeries { events: Counter::new(), sizes: Histogram::new(EVENT_BYTES) });
+        self.watches.write().entry(key).or_insert_with(new).clone()
+    }
+
+    fn request_series(&self, key: &KeyRef<'_>) -> Option<Arc<RequestSeries>> {
+        if let Some(series) = self.requests.read().get(key as &dyn AsKey) {
+            return Some(series.clone());
         }
-        out.push_str("# HELP apiserver_current_inflight_requests Maximal number of currently used inflight request limit of this apiserver per request kind in last second.\n# TYPE apiserver_current_inflight_requests gauge\n");
-        for (kind, counter) in ["readOnly", "mutating"].iter().zip(&self.in_flight) {
-            let count = counter.load(Ordering::Relaxed);
-            let _ = writeln!(
-                out,
-                "apiserver_current_inflight_requests{{request_kind=\"{kind}\"}} {count}"
-            );
+        let mut all = self.requests.write();
+        if all.len() >= SERIES_MAX {
+            return None;
         }
-        let watches = self.watches.load(Ordering::Relaxed);
-        let _ = writeln!(
-            out,
-            "# HELP apiserver_longrunning_requests Gauge of all active long-running apiserver requests.\n# TYPE apiserver_longrunning_requests gauge\napiserver_longrunning_requests{{component=\"apiserver\",verb=\"WATCH\"}} {watches}"
-        );
-        out
+        Some(all.entry(key.owned()).or_default().clone())
     }
 }
 
-impl Key {
-    fn labels(&self) -> String {
-        format!(
-            "group=\"{}\",resource=\"{}\",scope=\"{}\",subresource=\"{}\",verb=\"{}\",version=\"{}\"",
-            self.group,
-            self.resource,
-            self.scope,
-            self.subresource.replace(['"', '\\', '\n'], "_"),
-            self.verb,
-            self.version
-        )
-    }
-}
-
-impl Series {
-    fn render(&self, labels: &str, out: &mut String) {
-        const NAME: &str = "apiserver_request_duration_seconds";
-        let labels = format!("component=\"apiserver\",dry_run=\"\",{labels}");
-        for (limit, count) in BUCKETS.iter().zip(&self.buckets) {
-            let _ = writeln!(out, "{NAME}_bucket{{{labels},le=\"{limit}\"}} {count}");
+impl Core {
+    /// The series that a request is counted in; none for what is not served.
+    pub(crate) fn series_of(
+        &self,
+        info: &RequestInfo,
+        headers: &HeaderMap,
+        query: &Query<'_>,
+    ) -> Option<Arc<RequestSeries>> {
+        if info.is_resource {
+            let snapshot = self.registry.snapshot();
+            snapshot.find(&info.group, &info.version, &info.resource)?;
         }
-        let _ = writeln!(out, "{NAME}_bucket{{{labels},le=\"+Inf\"}} {}", self.count);
-        let _ = writeln!(out, "{NAME}_sum{{{labels}}} {}", self.sum);
-        let _ = writeln!(out, "{NAME}_count{{{labels}}} {}", self.count);
-    }
-}
-
-fn scope(info: &RequestInfo) -> &'static str {
-    match (info.is_resource, info.name.is_empty(), info.namespace.is_empty()) {
-        (false, ..) => "",
-        (_, false, _) => "resource",
-        (_, true, false) => "namespace",
-        (_, true, true) => "cluster",
+        let dry_run = query.all("dryRun").any(|value| value == "All");
+        self.metrics.request_series(&KeyRef::of(info, headers, dry_run))
     }
 }
 
 /// A request in flight.
-pub(crate) struct InFlightGuard<'a>(&'a AtomicI64);
+pub(crate) struct InFlightGuard<'a>(&'a Gauge);
 
 impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.add(-1);
     }
 }

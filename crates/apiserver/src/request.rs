@@ -3,6 +3,8 @@
 //! The rules are those of apiserver's `request.RequestInfoFactory`: verbs, `/watch/` and `/proxy/`
 //! prefixes of old, and a watch on one name by field selector.
 
+pub(crate) mod duration;
+
 use std::borrow::Cow;
 
 use http::Method;

@@ -43,6 +43,13 @@ pub(crate) fn text(code: u16, body: impl Into<Bytes>) -> Response {
     response
 }
 
+/// 429, as text, as flow control gives it.
+pub(crate) fn too_many_requests(after_seconds: u32) -> Response {
+    let mut response = text(429, "Too many requests, please try again later.\n");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after_seconds));
+    response
+}
+
 /// An error as JSON.
 pub(crate) fn error(error: &ApiError) -> Response {
     error_as(error, Format::Json)

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::authn::{CertificateSubject, FrontProxySubject};
-use crate::handlers::ListenerDrain;
+use crate::chain::ListenerDrain;
 use crate::server::Server;
 
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! The server: what it is made of, and the handles that others hold.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::names::GroupResource;
 use auth::{UserInfo, users};
@@ -52,6 +53,10 @@ pub struct ServerOptions {
     pub transformer: Arc<dyn ValueTransformer>,
     /// Who may be served now.
     pub flow: Arc<dyn FlowControl>,
+    /// How long a request that does not last may take.
+    pub request_timeout: Duration,
+    /// Whether `/debug` is there.
+    pub debug: bool,
     /// Who is told of every request.
     pub audit: Option<Arc<dyn AuditSink>>,
     /// The OpenAPI documents.
@@ -87,6 +92,8 @@ impl ServerOptions {
             version: VersionInfo::default(),
             transformer: Arc::new(Identity),
             flow: Arc::new(InFlight::default()),
+            request_timeout: Duration::from_secs(60),
+            debug: false,
             audit: None,
             openapi: Some(Arc::new(StandardOpenApi::new(&VersionInfo::default().git_version))),
             aggregator: None,
@@ -111,6 +118,8 @@ pub(crate) struct Core {
     pub(crate) readiness: Readiness,
     pub(crate) version: VersionInfo,
     pub(crate) flow: Arc<dyn FlowControl>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) debug: bool,
     pub(crate) audit: Option<Arc<dyn AuditSink>>,
     pub(crate) openapi: Option<Arc<dyn OpenApiSource>>,
     pub(crate) aggregator: Option<Arc<dyn Aggregator>>,
@@ -158,6 +167,8 @@ impl Server {
                 readiness: options.readiness,
                 version: options.version,
                 flow: options.flow,
+                request_timeout: options.request_timeout,
+                debug: options.debug,
                 audit: options.audit,
                 openapi: options.openapi,
                 aggregator: options.aggregator,

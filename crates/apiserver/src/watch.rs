@@ -16,6 +16,7 @@ use store::Revision;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use crate::metrics::WatchSeries;
 use crate::negotiate::{Format, MetaVersion, Output, Shape};
 use crate::registry::Entry;
 use crate::render::Renderer;
@@ -82,6 +83,7 @@ pub(crate) struct Watcher {
     timer: Pin<Box<Sleep>>,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
+    sent: Arc<WatchSeries>,
 }
 
 /// What a change is to a watcher.
@@ -157,6 +159,7 @@ impl Watcher {
             request,
             drained: Box::pin(drain.cancelled_owned()),
             is_over: false,
+            sent: core.metrics.watch_series(&entry.gr.group, version, &entry.gr.resource),
         })
     }
 
@@ -213,7 +216,9 @@ impl Watcher {
     async fn fill(&mut self, chunk: &mut Vec<u8>) -> ApiResult<()> {
         while chunk.len() < CHUNK_LEN {
             if let Some(object) = self.initial.next() {
+                let before = chunk.len();
                 self.frame("ADDED", &object, object.rv, chunk)?;
+                self.sent.sent(chunk.len() - before);
                 self.is_first = false;
                 continue;
             }
@@ -223,7 +228,11 @@ impl Watcher {
                 continue;
             }
             if let Some(event) = self.pending.next() {
+                let before = chunk.len();
                 self.event(&event, chunk)?;
+                if chunk.len() > before {
+                    self.sent.sent(chunk.len() - before);
+                }
                 continue;
             }
             let mut events = Vec::new();

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod drain;
 pub mod error;
+pub mod metrics;
 pub mod readiness;
 pub mod rng;
 pub mod task;

@@ -61,6 +61,8 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
         node_ip,
     };
     name_parts(&process);
+    let going = process.readiness.part("shutdown");
+    going.ready();
     let mut drains = Drains::default();
     let control_plane = ControlPlane::start(&process, &mut drains).await?;
     control_plane.start_acting(&process, &mut drains);
@@ -73,6 +75,9 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping; pods go on");
+    // Load balancers see it before the first request is refused.
+    going.unready("process is shutting down");
+    tokio::time::sleep(process.options.limits.shutdown_delay).await;
     for late in drains.drain(DRAIN_LIMIT).await {
         tracing::warn!(stage = late, "did not stop in time");
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cli::clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
@@ -71,6 +72,29 @@ pub(crate) struct ServerOptions {
     pub(crate) kubeconfig: Option<PathBuf>,
     pub(crate) container_runtime: Runtime,
     pub(crate) token: Option<String>,
+    pub(crate) limits: Limits,
+    pub(crate) audit: Option<Audit>,
+}
+
+/// What is noted of requests, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Audit {
+    pub(crate) policy_file: PathBuf,
+    pub(crate) log: audit::LogOptions,
+}
+
+/// What the API server lets through.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) request_timeout: Duration,
+    pub(crate) requests_in_flight_max: u32,
+    pub(crate) mutating_in_flight_max: u32,
+    /// By priority and fairness, or by these numbers alone.
+    pub(crate) is_fair: bool,
+    /// How long requests are still taken after the server said that it is going.
+    pub(crate) shutdown_delay: Duration,
+    /// Whether `/debug` is served.
+    pub(crate) debug: bool,
 }
 
 impl ServerOptions {
@@ -149,6 +173,45 @@ pub(crate) fn args() -> Vec<Arg> {
         flag("container-runtime", "FERRY_CONTAINER_RUNTIME", "embedded, or a CRI socket's URL")
             .default_value("embedded"),
         flag("join-token", "FERRY_TOKEN", "The token by which agents join").hide(true),
+        flag(
+            "request-timeout",
+            "FERRY_REQUEST_TIMEOUT",
+            "How many seconds a request may take that is no watch, exec, log or proxy",
+        )
+        .default_value("60"),
+        flag(
+            "max-requests-inflight",
+            "FERRY_MAX_REQUESTS_INFLIGHT",
+            "How many reading requests are served at once",
+        )
+        .default_value("400"),
+        flag(
+            "max-mutating-requests-inflight",
+            "FERRY_MAX_MUTATING_REQUESTS_INFLIGHT",
+            "How many writing requests are served at once",
+        )
+        .default_value("200"),
+        flag(
+            "enable-priority-and-fairness",
+            "FERRY_ENABLE_PRIORITY_AND_FAIRNESS",
+            "Divide both numbers' sum among priority levels instead",
+        )
+        .default_value("true"),
+        flag(
+            "shutdown-delay-duration",
+            "FERRY_SHUTDOWN_DELAY_DURATION",
+            "For how many seconds requests are still taken when the server is told to stop",
+        )
+        .default_value("0"),
+        flag("audit-policy-file", "FERRY_AUDIT_POLICY_FILE", "A Policy of audit.k8s.io/v1"),
+        flag("audit-log-path", "FERRY_AUDIT_LOG_PATH", "Where requests are noted; - is stdout"),
+        flag("audit-log-maxsize", "FERRY_AUDIT_LOG_MAXSIZE", "Megabytes of one file of it")
+            .default_value("100"),
+        flag("audit-log-maxbackup", "FERRY_AUDIT_LOG_MAXBACKUP", "Old files kept; 0: all")
+            .default_value("0"),
+        flag("audit-log-maxage", "FERRY_AUDIT_LOG_MAXAGE", "Days that they are kept; 0: for ever")
+            .default_value("0"),
+        flag("profiling", "FERRY_PROFILING", "Serve /debug").default_value("false"),
         flag("config", "FERRY_CONFIG", "A YAML file with the same names"),
         Arg::new("clean").long("clean").action(ArgAction::SetTrue).help(
             "Stop what runs and take away every rule, link, mount, cgroup and address of Ferry's",
@@ -215,8 +278,35 @@ pub(crate) fn parse(global: &ArgMatches, args: &ArgMatches) -> Result<ServerOpti
         admission_control_config_file: path("admission-control-config-file"),
         kubeconfig: global.get_one::<String>("kubeconfig").map(PathBuf::from),
         container_runtime,
+        limits: Limits {
+            request_timeout: Duration::from_secs(values.parsed("request-timeout")?),
+            requests_in_flight_max: values.parsed("max-requests-inflight")?,
+            mutating_in_flight_max: values.parsed("max-mutating-requests-inflight")?,
+            is_fair: values.parsed("enable-priority-and-fairness")?,
+            shutdown_delay: Duration::from_secs(values.parsed("shutdown-delay-duration")?),
+            debug: values.parsed("profiling")?,
+        },
+        audit: audit_of(&values)?,
         token: global.get_one::<String>("token").cloned().or_else(|| values.optional("join-token")),
     })
+}
+
+/// Policy and log, when both are asked for.
+fn audit_of(values: &Values<'_>) -> Result<Option<Audit>> {
+    let (policy, path) = (values.optional("audit-policy-file"), values.optional("audit-log-path"));
+    let (policy_file, path) = match (policy, path) {
+        (None, None) => return Ok(None),
+        (Some(policy), Some(path)) => (PathBuf::from(policy), PathBuf::from(path)),
+        (None, Some(_)) => bail!("--audit-log-path: nothing is noted without --audit-policy-file"),
+        (Some(_), None) => bail!("--audit-policy-file: there is nowhere to note; --audit-log-path"),
+    };
+    let log = audit::LogOptions {
+        path,
+        megabytes_max: values.parsed("audit-log-maxsize")?,
+        backups_max: values.parsed("audit-log-maxbackup")?,
+        days_max: values.parsed("audit-log-maxage")?,
+    };
+    Ok(Some(Audit { policy_file, log }))
 }
 
 /// The machine's name, as a node's name must be: lower case.
@@ -321,6 +411,7 @@ mod tests {
             (vec!["--node-ip", "x"], "is no address"),
             (vec!["--https-port", "70000"], "--https-port 70000"),
             (vec!["--disable", "everything"], "everything"),
+            (vec!["--audit-log-path", "x"], "without --audit-policy-file"),
         ] {
             let error = format!("{:#}", parse_line(&line).unwrap_err());
             assert!(error.contains(word), "{line:?}: {error}");

@@ -25,18 +25,15 @@ pub(crate) fn attributes(info: &RequestInfo, user: &UserInfo) -> Attributes {
     Attributes { user: user.clone(), target }
 }
 
-/// Asks the authorizers.
-///
-/// # Errors
-/// 403 when none allows it, or one denies it.
-pub(crate) async fn authorize(core: &Core, attributes: &Attributes) -> ApiResult<()> {
+/// Asks the authorizers: the reason why it is allowed, or the reason why not.
+pub(crate) async fn decide(core: &Core, attributes: &Attributes) -> Result<String, String> {
     if core.authorizers.is_empty() {
-        return Ok(());
+        return Ok(String::new());
     }
     let mut reasons: Vec<String> = Vec::new();
     for authorizer in &core.authorizers {
         match authorizer.authorize(attributes).await {
-            Decision::Allow(_) => return Ok(()),
+            Decision::Allow(reason) => return Ok(reason),
             Decision::Deny(reason) => {
                 reasons.push(reason);
                 break;
@@ -45,7 +42,16 @@ pub(crate) async fn authorize(core: &Core, attributes: &Attributes) -> ApiResult
         }
     }
     reasons.retain(|reason| !reason.is_empty());
-    Err(refusal(attributes, &reasons.join(", ")))
+    Err(reasons.join(", "))
+}
+
+/// Asks the authorizers.
+///
+/// # Errors
+/// 403 when none allows it, or one denies it.
+pub(crate) async fn authorize(core: &Core, attributes: &Attributes) -> ApiResult<()> {
+    let decision = decide(core, attributes).await;
+    decision.map(drop).map_err(|reason| refusal(attributes, &reason))
 }
 
 /// 403 in upstream's words.

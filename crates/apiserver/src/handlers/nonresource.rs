@@ -46,7 +46,11 @@ pub(super) fn serve(call: &Call, others: &Others) -> ApiResult<Response> {
 }
 
 fn metrics(call: &Call) -> Response {
-    let mut text = call.core.metrics.render();
+    let mut text = call.core.metrics_text();
+    text.push_str(&call.core.flow.metrics());
+    if let Some(audit) = &call.core.audit {
+        text.push_str(&audit.metrics());
+    }
     for source in &call.core.metrics_sources {
         text.push_str(&source());
     }

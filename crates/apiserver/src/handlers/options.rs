@@ -1,7 +1,5 @@
 //! Query parameters with rules: list options, write options. Pure.
 
-use std::time::Duration;
-
 use api::field::{FieldError, Path};
 use api::status::{ApiError, ApiResult};
 
@@ -242,32 +240,6 @@ fn check_watch(matching: &str, send_initial: Option<bool>, query: &Query<'_>) ->
     errors
 }
 
-/// A duration in Go's form, `1m30s`.
-pub(crate) fn go_duration(text: &str) -> Option<Duration> {
-    let mut seconds = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit_len = rest
-            .find(|letter: char| letter.is_ascii_digit() || letter == '.')
-            .unwrap_or(rest.len());
-        let unit = match &rest[..unit_len] {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        seconds += number * unit;
-        rest = &rest[unit_len..];
-    }
-    (!text.is_empty()).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,13 +350,5 @@ mod tests {
             version("resourceVersion=7&limit=5&resourceVersionMatch=NotOlderThan"),
             Version::NotOlderThan(7)
         );
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(go_duration("1m30s"), Some(Duration::from_secs(90)));
-        assert_eq!(go_duration("32ms"), Some(Duration::from_millis(32)));
-        assert_eq!(go_duration("x"), None);
-        assert_eq!(go_duration(""), None);
     }
 }

@@ -12,24 +12,16 @@ use base::drain::Drain;
 use futures::stream;
 
 use super::options::ListOptions;
-use super::{ListenerDrain, Target, header};
+use super::{Target, header};
+use crate::chain::ListenerDrain;
+use crate::metrics::Lasting;
 use crate::negotiate::Format;
 use crate::response;
-use crate::server::Core;
 use crate::storage::selection::Selection;
 use crate::watch::{WatchRequest, Watcher};
 
 /// `--min-request-timeout`: watches live between this and twice as long.
 const WATCH_SECONDS_MIN: u64 = 1800;
-
-/// Counts a watch while it lives.
-struct Counted(Arc<Core>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.metrics.watch_changed(-1);
-    }
-}
 
 impl Target {
     pub(super) async fn watch(&self) -> ApiResult<Response> {
@@ -56,14 +48,12 @@ impl Target {
         let version = &self.call.info.version;
         let watcher =
             Watcher::start(core, &self.entry, version, self.output, request, drain).await?;
-        core.metrics.watch_changed(1);
-        let counted = Counted(core.clone());
         if header(&self.call.parts.headers, "upgrade").eq_ignore_ascii_case("websocket") {
-            return self.over_websocket(watcher, counted).await;
+            return self.over_websocket(watcher).await;
         }
-        let chunks = stream::unfold((watcher, counted), |(mut watcher, counted)| async move {
+        let chunks = stream::unfold(watcher, |mut watcher| async move {
             let chunk = watcher.next().await?;
-            Some((Ok::<_, std::convert::Infallible>(chunk), (watcher, counted)))
+            Some((Ok::<_, std::convert::Infallible>(chunk), watcher))
         });
         let mut answer = response::bytes(200, &self.output.stream_type(), "");
         *answer.body_mut() = Body::from_stream(chunks);
@@ -72,15 +62,16 @@ impl Target {
     }
 
     /// Each event as a message, for browsers.
-    async fn over_websocket(&self, watcher: Watcher, counted: Counted) -> ApiResult<Response> {
+    async fn over_websocket(&self, watcher: Watcher) -> ApiResult<Response> {
         let mut parts = self.call.parts.clone();
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
             .await
             .map_err(|refused| ApiError::bad_request(refused.to_string()))?;
         let is_text = self.output.format != Format::Protobuf;
+        let lasting = self.call.parts.extensions.get::<Arc<Lasting>>().cloned();
         Ok(upgrade.protocols([""]).on_upgrade(move |socket| async move {
             send_events(socket, watcher, is_text).await;
-            drop(counted);
+            drop(lasting);
         }))
     }
 

@@ -55,6 +55,7 @@ impl Target {
             warnings: Vec::new(),
             audit: Vec::new(),
             conversions: self.conversions.clone(),
+            journal: Some(&self.call.journal),
         }
     }
 

@@ -38,6 +38,7 @@ impl Core {
             warnings: Vec::new(),
             audit: Vec::new(),
             conversions: Arc::default(),
+            journal: None,
         }
     }
 }

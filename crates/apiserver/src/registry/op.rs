@@ -4,9 +4,11 @@ use api::Value;
 use api::names::Gvk;
 use api::status::ApiResult;
 use auth::UserInfo;
+use tokio::time::Instant;
 
 use super::Entry;
 use crate::admission::{AdmissionRequest, Operation};
+use crate::journal::Journal;
 use crate::resource::WriteContext;
 use crate::server::Core;
 
@@ -32,6 +34,8 @@ pub(crate) struct Op<'a> {
     pub(crate) audit: Vec<(String, String)>,
     /// What the request has converted for other managers of the object's fields.
     pub(crate) conversions: std::sync::Arc<super::Conversions>,
+    /// Of the request; the server's own writes have none.
+    pub(crate) journal: Option<&'a Journal>,
 }
 
 /// What a write did.
@@ -120,16 +124,32 @@ impl Op<'_> {
             warnings: &mut self.warnings,
             audit: &mut self.audit,
         };
+        let began = Instant::now();
+        let mut answer = Ok(());
         for plugin in &self.core.admission {
             if !plugin.handles(&request) {
                 continue;
             }
-            if mutating {
-                plugin.admit(self.core, &mut request).await?;
+            let asked = Instant::now();
+            answer = if mutating {
+                plugin.admit(self.core, &mut request).await
             } else {
-                plugin.validate(self.core, &mut request).await?;
+                plugin.validate(self.core, &mut request).await
+            };
+            let metrics = &self.core.metrics.admission;
+            metrics.asked(plugin.name(), operation, mutating, answer.is_err(), asked.elapsed());
+            if answer.is_err() {
+                break;
             }
         }
-        Ok(())
+        let metrics = &self.core.metrics.admission;
+        metrics.asked("", operation, mutating, answer.is_err(), began.elapsed());
+        if let Some(journal) = self.journal {
+            journal.step(if mutating { "admitted" } else { "validated" });
+            for (key, value) in self.audit.drain(..) {
+                journal.note(&key, &value);
+            }
+        }
+        answer
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::{Duration, Instant};
 
 use super::stored::{Facts, Stored};
 use crate::resource::Resource;
+use crate::storage::times::StoreTimes;
 
 /// How many changes a slow watcher may lag behind.
 const RING_LEN_MAX: usize = 16 * 1024;
@@ -66,6 +67,8 @@ impl CacheEvent {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<Arc<str>, Arc<Stored>>,
+    /// The length of all objects together.
+    bytes: usize,
     ring: VecDeque<(Instant, Arc<CacheEvent>)>,
     /// The number of the ring's first entry.
     first_seq: u64,
@@ -85,6 +88,7 @@ pub(crate) struct Cacher {
     state: RwLock<State>,
     changed: watch::Sender<()>,
     hints: Mutex<HashMap<Arc<str>, Hint>>,
+    pub(crate) store_times: StoreTimes,
 }
 
 /// A write on its way: what the store will give back, what it means, and its facts.
@@ -123,6 +127,7 @@ impl Cacher {
             state: RwLock::default(),
             changed: watch::Sender::new(()),
             hints: Mutex::default(),
+            store_times: StoreTimes::default(),
         }
     }
 
@@ -150,9 +155,11 @@ impl Cacher {
         {
             let mut state = self.state.write();
             let epoch = state.epoch + 1;
+            let bytes = objects.iter().map(|one| one.bytes.len()).sum();
             let objects = objects.into_iter().map(|one| (one.key.clone(), Arc::new(one))).collect();
             *state = State {
                 objects,
+                bytes,
                 from_rv: rv,
                 last_rv: rv,
                 epoch,
@@ -184,6 +191,9 @@ impl Cacher {
             Some(current) => state.objects.insert(key.clone(), current.clone()),
             None => state.objects.remove(key),
         };
+        let length =
+            |object: &Option<Arc<Stored>>| object.as_ref().map_or(0, |one| one.bytes.len());
+        state.bytes = state.bytes + length(&current) - length(&previous);
         state.last_rv = rv;
         if current.is_none() && previous.is_none() {
             return;
@@ -231,6 +241,17 @@ impl Cacher {
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
         self.state.read().objects.len()
+    }
+
+    /// How many objects there are, and how long they are together.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let state = self.state.read();
+        (state.objects.len(), state.bytes)
+    }
+
+    /// How many follow the changes.
+    pub(crate) fn watchers(&self) -> usize {
+        self.changed.receiver_count()
     }
 
     /// Whether parsed objects should be kept beside their bytes.

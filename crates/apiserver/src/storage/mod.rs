@@ -9,6 +9,7 @@ pub(crate) mod list;
 mod replay;
 pub(crate) mod selection;
 pub(crate) mod stored;
+pub(crate) mod times;
 mod transform;
 
 use std::sync::Arc;
@@ -17,10 +18,12 @@ use std::time::Duration;
 use api::status::{ApiError, ApiResult};
 use bytes::Bytes;
 use store::{Durability, Expect, KeyValue, Revision, SharedStore, StoreError, Write};
+use tokio::time::Instant;
 
 pub(crate) use cacher::{CacheEvent, Cacher, Lost, Subscription};
 pub(crate) use feed::Feed;
 pub(crate) use stored::{Facts, Stored};
+use times::StoreOperation;
 pub use transform::{Identity, ValueTransformer};
 
 /// The store with its caches.
@@ -52,7 +55,9 @@ pub(crate) struct ObjectWrite {
 impl Storage {
     /// The newest state of one object.
     pub(crate) async fn read(&self, cacher: &Cacher, key: &str) -> ApiResult<Option<Arc<Stored>>> {
+        let began = Instant::now();
         let (found, _) = self.store.get(key).await.map_err(store_error)?;
+        cacher.store_times.note(StoreOperation::Get, began.elapsed());
         found.map(|found| self.stored(cacher, found)).transpose()
     }
 
@@ -88,8 +93,15 @@ impl Storage {
             }
             None => None,
         };
+        let operation = match (&value, expect) {
+            (None, _) => StoreOperation::Delete,
+            (Some(_), Expect::Absent) => StoreOperation::Create,
+            (Some(_), _) => StoreOperation::Update,
+        };
+        let began = Instant::now();
         let result =
             self.store.write(Write { key: key.clone(), value, expect, durability, ttl }).await;
+        cacher.store_times.note(operation, began.elapsed());
         match result {
             Ok(written) => Ok(written.revision),
             Err(error) => {

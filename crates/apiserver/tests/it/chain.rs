@@ -9,6 +9,7 @@ use api::names::GroupResource;
 use api::object;
 use api::status::{ApiError, ApiResult};
 use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
+use apiserver::audit::{AuditEvent, AuditSink, Level, Stage, Verdict};
 use apiserver::authn::{Authenticator, Credentials};
 use apiserver::authz::Authorizer;
 use apiserver::resource::ObjectApi;
@@ -153,8 +154,9 @@ async fn admission_changes_refuses_and_may_panic() {
     assert_eq!(made.expect(201)["metadata"]["labels"]["admitted"], "yes");
     let refused = f.delete(&format!("{MAPS}/keep"), json!({})).await.expect(403);
     assert_eq!(refused["message"], "configmaps \"keep\" is forbidden: it is kept");
-    let broken = f.post(MAPS, config_map("boom")).await.expect(500);
-    assert_eq!(broken["reason"], "InternalError");
+    let broken = f.post(MAPS, config_map("boom")).await;
+    let text = "This request caused apiserver to panic. Look in the logs for details\n";
+    assert_eq!((broken.code, &broken.bytes[..]), (500, text.as_bytes()));
     f.get(&format!("{MAPS}/keep")).await.expect(200);
     // The server's own writes pass by.
     let api = f.server.object_api();
@@ -178,8 +180,12 @@ async fn admission_changes_refuses_and_may_panic() {
 #[tokio::test]
 async fn too_many_requests_are_told_to_come_back() {
     let f = fixture_with(|options| options.flow = Arc::new(InFlight::new(0, 0)));
-    let (code, refused) = ask(&f.server, Method::GET, &[], Value::Null).await;
-    assert_eq!((code, &refused["details"]["retryAfterSeconds"]), (429, &json!(1)));
+    let request = Request::builder().uri(MAPS).body(Body::empty()).unwrap();
+    let refused = f.server.service().oneshot(request).await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let text = refused.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(&text[..], b"Too many requests, please try again later.\n");
     // Masters pass.
     f.get(MAPS).await.expect(200);
 }
@@ -203,6 +209,11 @@ async fn a_request_that_takes_too_long_is_answered() {
     assert_eq!(started.elapsed().as_secs(), 5);
     f.get(MAPS).await.expect(504);
     assert_eq!(started.elapsed().as_secs(), 65);
+    let bad = f.get(&format!("{MAPS}?timeout=5x")).await.expect(400);
+    assert_eq!(
+        bad["message"],
+        "invalid timeout specified in the request URL - time: unknown unit \"x\" in duration \"5x\""
+    );
 }
 
 /// Turns every byte round.
@@ -269,25 +280,121 @@ async fn kinds_come_and_go() {
     assert!(!f.get("/apis").await.expect(200).to_string().contains("new.example.com"));
 }
 
-#[tokio::test]
-async fn requests_are_audited_and_counted() {
-    #[derive(Default)]
-    struct Sink(Mutex<Vec<apiserver::audit::AuditEvent>>);
-    impl apiserver::audit::AuditSink for Sink {
-        fn record(&self, event: apiserver::audit::AuditEvent) {
-            self.0.lock().push(event);
-        }
+/// Wants everything, and remembers it.
+#[derive(Default)]
+struct Sink(Mutex<Vec<AuditEvent>>);
+
+impl AuditSink for Sink {
+    fn verdict(&self, _attributes: &Attributes) -> Verdict {
+        let omits = [true, false, false, false];
+        Verdict { level: Level::RequestResponse, omits, omit_managed_fields: false }
     }
+
+    fn record(&self, event: AuditEvent) {
+        self.0.lock().push(event);
+    }
+}
+
+impl Sink {
+    fn take(&self) -> Vec<AuditEvent> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+#[tokio::test]
+async fn requests_are_audited_with_what_was_sent_and_answered() {
+    let sink = Arc::new(Sink::default());
+    let own = sink.clone();
+    let f = fixture_with(|options| {
+        options.audit = Some(own);
+        options.authenticators.push(Arc::new(Token));
+        options.authorizers.push(Arc::new(Rules));
+        options.admission.push(Arc::new(Plugin));
+    });
+    let (good, bob) = (("authorization", "Bearer good"), ("impersonate-user", "bob"));
+    let id = ("audit-id", "from-the-client");
+    let post = Method::POST;
+    assert_eq!(ask(&f.server, post.clone(), &[good, bob, id], config_map("a")).await.0, 201);
+    let event = sink.take().remove(0);
+    assert_eq!(event.request.id, "from-the-client");
+    assert_eq!((event.stage, event.request.uri.as_str()), (Stage::ResponseComplete, MAPS));
+    assert_eq!(event.request.attributes.user.username, "alice");
+    assert_eq!(event.impersonated.unwrap().username, "bob");
+    assert_eq!(event.ended.unwrap().code, 201);
+    assert_eq!(object::name(&event.request_object.unwrap()), "a");
+    assert_eq!(object::label(&event.response_object.unwrap(), "admitted"), Some("yes"));
+    let decision = ("authorization.k8s.io/decision".to_owned(), "allow".to_owned());
+    assert!(event.annotations.contains(&decision), "{:?}", event.annotations);
+
+    assert_eq!(ask(&f.server, post.clone(), &[good], config_map("b")).await.0, 403);
+    let event = sink.take().remove(0);
+    let failure = event.ended.unwrap().failure.unwrap();
+    assert_eq!((failure.code(), failure.reason()), (403, "Forbidden"));
+    assert_eq!(event.annotations[0].1, "forbid");
+
+    let bad = [("authorization", "Bearer bad")];
+    assert_eq!(ask(&f.server, Method::GET, &bad, Value::Null).await.0, 401);
+    let event = sink.take().remove(0);
+    assert_eq!((event.stage, event.ended.unwrap().code), (Stage::ResponseStarted, 401));
+
+    let request = Request::builder().method(post).uri(MAPS).header(good.0, good.1);
+    let request = request.header(bob.0, bob.1).body(config_map("boom").to_string()).unwrap();
+    assert_eq!(f.server.service().oneshot(request).await.unwrap().status(), 500);
+    assert_eq!(sink.take().remove(0).stage, Stage::Panic);
+}
+
+#[tokio::test]
+async fn a_watch_is_audited_when_it_begins_and_when_it_ends() {
     let sink = Arc::new(Sink::default());
     let own = sink.clone();
     let f = fixture_with(|options| options.audit = Some(own));
+    let gauge = r#"apiserver_longrunning_requests{component="apiserver",group="",resource="configmaps",scope="namespace",subresource="",verb="WATCH",version="v1"} "#;
+    let metrics = |text: Bytes| String::from_utf8(text.to_vec()).unwrap();
+    let watch = f.watch(&format!("{MAPS}?watch=1")).await;
+    let begun = sink.take().remove(0);
+    assert_eq!((begun.stage, begun.request_object), (Stage::ResponseStarted, None));
+    let text = metrics(f.get("/metrics").await.bytes);
+    assert!(text.contains(&format!("{gauge}1\n")), "{text}");
+    sink.take();
+    drop(watch);
+    assert_eq!(sink.take().remove(0).stage, Stage::ResponseComplete);
+    let text = metrics(f.get("/metrics").await.bytes);
+    assert!(text.contains(&format!("{gauge}0\n")), "{text}");
+}
+
+#[tokio::test]
+async fn requests_are_counted_under_upstreams_names() {
+    let f = fixture_with(|options| options.admission.push(Arc::new(Plugin)));
     f.post(MAPS, config_map("a")).await.expect(201);
-    let events = std::mem::take(&mut *sink.0.lock());
-    assert_eq!((events[0].verb.as_str(), events[0].code), ("create", 201));
-    assert_eq!(events[0].user.username, "tester");
+    f.get(&format!("{MAPS}/a")).await.expect(200);
+    f.get("/api/v1/namespaces/default/nothings").await.expect(404);
     let metrics = f.get("/metrics").await;
     let text = std::str::from_utf8(&metrics.bytes).unwrap();
-    assert!(text.contains("apiserver_request_total{code=\"201\""), "{text}");
+    for line in [
+        r#"apiserver_request_total{code="201",component="apiserver",dry_run="",group="",resource="configmaps",scope="resource",subresource="",verb="POST",version="v1"} 1"#,
+        r#"apiserver_request_duration_seconds_count{component="apiserver",dry_run="",group="",resource="configmaps",scope="resource",subresource="",verb="GET",version="v1"} 1"#,
+        r#"apiserver_response_sizes_bucket{component="apiserver",group="",resource="configmaps",scope="resource",subresource="",verb="GET",version="v1",le="1000"} 1"#,
+        r#"apiserver_current_inflight_requests{request_kind="readOnly"} 1"#,
+        r#"apiserver_admission_controller_admission_duration_seconds_count{name="Test",operation="CREATE",rejected="false",type="admit"} 1"#,
+        r#"apiserver_storage_objects{resource="configmaps"} 1"#,
+        r#"etcd_request_duration_seconds_count{group="",operation="create",resource="configmaps"} 1"#,
+        r#"authorization_attempts_total{result="allowed"} 4"#,
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line}\n{text}");
+    }
+    assert!(!text.contains("nothings"));
+    // Every family has its type before its samples.
+    let mut typed = std::collections::BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert!(typed.insert(rest.split(' ').next().unwrap()), "twice: {rest}");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let of = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            let known = typed.contains(name) || of.is_some_and(|base| typed.contains(base));
+            assert!(known, "no type: {line}");
+        }
+    }
 }
 
 /// OpenAPI of nothing, counted.

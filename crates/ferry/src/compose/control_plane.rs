@@ -6,12 +6,16 @@ use std::sync::{Arc, OnceLock};
 
 use aggregator::{Aggregation, AuthenticationTrust};
 use anyhow::{Context as _, Result, bail};
+use apiserver::audit::AuditSink;
 use apiserver::authn::Authenticator;
 use apiserver::authz::Authorizer;
-use apiserver::{Server, StandardOpenApi, VersionInfo};
+use apiserver::{InFlight, Server, StandardOpenApi, VersionInfo};
+use audit::{AuditLog, Policy};
 use auth::token::TokenAuthority;
 use auth::{UserInfo, groups, users};
+use base::clock::SharedClock;
 use base::drain::Drains;
+use flowcontrol::Fairness;
 use ipnet::IpNet;
 use reconcile::{Caches, Engine};
 use rustls::pki_types::PrivateKeyDer;
@@ -26,11 +30,12 @@ use crate::pki::{Authority, Leaf, Subject, private_dir, write_secret};
 use crate::server::access::{
     AuthenticatorChain, AuthorizerChain, ClientCertificates, LateApi, ServiceAccountTokens,
 };
+use crate::server::flow::FlowKeeper;
 use crate::server::front_proxy::{FrontProxy, request_headers};
 use crate::server::kubernetes_service::{Keeper, KubernetesService};
 use crate::server::policy::{LatePolicy, NodeAuthorizer, Rbac, RbacAuthorizer};
 use crate::server::transport::Transport;
-use crate::server::{bootstrap, kubeconfig};
+use crate::server::{bootstrap, kubeconfig, process as process_use};
 
 /// The issuer of service-account tokens, as upstream names it by default.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -105,16 +110,27 @@ impl ControlPlane {
             policy: late_policy.clone(),
         };
         let jwks_uri = format!("https://{address}/openid/v1/jwks");
+        let seats = options.limits.requests_in_flight_max + options.limits.mutating_in_flight_max;
+        let fairness = options.limits.is_fair.then(|| Arc::new(Fairness::new(seats)));
+        let audit = open_audit(options, &process.clock)?;
         let server = Server::new(apiserver::ServerOptions {
             admission: super::admission::plugins(process)?,
             old_versions: options.has("legacy-apis"),
+            flow: flow_control(options, fairness.as_ref()),
+            request_timeout: options.limits.request_timeout,
+            debug: options.limits.debug,
+            audit: audit.clone().map(|audit| -> Arc<dyn AuditSink> { audit }),
             authenticators,
             certificate_roles: Some(front_proxy.roles(&authority)?),
             aggregator: Some(aggregation.clone()),
-            metrics_sources: vec![{
-                let aggregation = aggregation.clone();
-                Arc::new(move || aggregation.metrics())
-            }],
+            metrics_sources: vec![
+                {
+                    let aggregation = aggregation.clone();
+                    Arc::new(move || aggregation.metrics())
+                },
+                Arc::new(move || process_use::metrics(now)),
+                Arc::new(reconcile::metrics::render),
+            ],
             authorizers,
             clock: process.clock.clone(),
             rng: process.rng.clone(),
@@ -136,6 +152,16 @@ impl ControlPlane {
             bail!("the API server was made twice");
         }
         services.serve_from(Arc::downgrade(&api));
+        if let Some(audit) = audit {
+            // Named before the server, so drained after it: the log ends when nothing is served.
+            let stage = drains.stage("audit");
+            let drain = stage.token();
+            stage.spawn(async move {
+                drain.cancelled().await;
+                // Its panic was reported where it happened.
+                let _ = tokio::task::spawn_blocking(move || audit.close()).await;
+            });
+        }
         let serving = drains.stage("apiserver");
         // Before anybody acts: a collector that did not know a kind would miss its owners.
         let custom = custom_kinds(process, services);
@@ -147,6 +173,13 @@ impl ControlPlane {
         aggregation.follow(&caches);
         // Setting fails only when it is set already, and it was made above.
         let _ = late_policy.0.set(Rbac::follow(&caches));
+        if let Some(fairness) = fairness {
+            let clock = process.clock.clone();
+            let keeper = FlowKeeper::new(api.clone(), fairness.clone(), &caches, clock);
+            serving.spawn(keeper.run(serving.token()));
+            let drain = serving.token();
+            serving.spawn(async move { fairness.keep_adjusting(drain).await });
+        }
         let hook = process.readiness.part("poststarthook/bootstrap");
         bootstrap::bootstrap(&*api, &options.service_cidr)
             .await
@@ -275,6 +308,34 @@ fn custom_kinds(process: &Process, services: Arc<webhook::Services>) -> apiexten
         clock: process.clock.clone(),
         rng: process.rng.clone(),
         caller: Arc::new(webhook::Caller::new(services)),
+    }
+}
+
+/// The audit, when it is asked for.
+fn open_audit(options: &ServerOptions, clock: &SharedClock) -> Result<Option<Arc<AuditLog>>> {
+    let Some(audit) = &options.audit else { return Ok(None) };
+    let path = audit.policy_file.display();
+    let text = std::fs::read(&audit.policy_file)
+        .with_context(|| format!("cannot read --audit-policy-file {path}"))?;
+    let policy = Policy::parse(&text).with_context(|| format!("--audit-policy-file {path}"))?;
+    let log = AuditLog::open(policy, &audit.log, clock.clone())
+        .with_context(|| format!("cannot open --audit-log-path {}", audit.log.path.display()))?;
+    Ok(Some(Arc::new(log)))
+}
+
+/// Who may be served: by priority and fairness, or by the number of requests alone.
+fn flow_control(
+    options: &ServerOptions,
+    fairness: Option<&Arc<Fairness>>,
+) -> Arc<dyn apiserver::FlowControl> {
+    let limits = &options.limits;
+    let number = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    match fairness {
+        Some(fairness) => fairness.clone(),
+        None => Arc::new(InFlight::new(
+            number(limits.requests_in_flight_max),
+            number(limits.mutating_in_flight_max),
+        )),
     }
 }
 

@@ -3,9 +3,11 @@
 
 pub(crate) mod access;
 pub(crate) mod bootstrap;
+pub(crate) mod flow;
 pub(crate) mod front_proxy;
 pub(crate) mod kubeconfig;
 pub(crate) mod kubernetes_service;
 pub(crate) mod policy;
+pub(crate) mod process;
 pub(crate) mod reviews;
 pub(crate) mod transport;
