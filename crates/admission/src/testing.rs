@@ -7,9 +7,12 @@ use std::sync::Arc;
 use api::Value;
 use api::names::{GroupResource, Gvk};
 use api::object::{kind, name, namespace};
+use api::schema::Schema;
 use api::status::{ApiError, ApiResult};
-use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
-use apiserver::resource::ObjectApi;
+use apiserver::admission::{
+    AdmissionPlugin, AdmissionRequest, Kinds, Operation, Reinvocation, ServedKind,
+};
+use apiserver::resource::{ObjectApi, Scope};
 use async_trait::async_trait;
 use auth::UserInfo;
 use serde_json::json;
@@ -164,6 +167,7 @@ impl Request {
             subresource: None,
             namespace: &self.namespace,
             name: &self.name,
+            is_whole: true,
             object: (!self.object.is_null()).then_some(&mut self.object),
             old: (!self.old.is_null()).then_some(&self.old),
             options: &options,
@@ -171,6 +175,9 @@ impl Request {
             dry_run: false,
             warnings: &mut self.warnings,
             audit: &mut audit,
+            kinds: &NoKinds,
+            authorizers: &[],
+            reinvocation: &mut Reinvocation::default(),
         };
         if !plugin.handles(&request) {
             return Ok(());
@@ -180,5 +187,31 @@ impl Request {
         } else {
             plugin.validate(api, &mut request).await
         }
+    }
+}
+
+/// Nothing but what the request is about.
+struct NoKinds;
+
+#[async_trait]
+impl Kinds for NoKinds {
+    fn equivalents(&self, _: &GroupResource, _: Option<&str>) -> Vec<ServedKind> {
+        Vec::new()
+    }
+
+    fn of_kind(&self, _: &Gvk) -> Option<(ServedKind, Scope)> {
+        None
+    }
+
+    fn schema(&self, _: &ServedKind) -> Schema {
+        Schema::Any
+    }
+
+    async fn show(&self, stored: &Value, _: &ServedKind) -> ApiResult<Value> {
+        Ok(stored.clone())
+    }
+
+    async fn take(&self, shown: Value, _: &ServedKind, _: &ServedKind) -> ApiResult<Value> {
+        Ok(shown)
     }
 }

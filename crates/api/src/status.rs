@@ -3,7 +3,8 @@
 //!
 //! Codes, reasons and texts are those of apimachinery's `api/errors`; clients match on them.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails};
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{StatusCause, StatusDetails};
 
 use crate::field::{ErrorList, FieldError};
 use crate::names::GroupResource;

@@ -2,7 +2,13 @@
 //!
 //! The plugins are a list in a fixed order (`admission::all()` in the `admission` crate). Each is
 //! asked twice: [`AdmissionPlugin::admit`] may change the object, [`AdmissionPlugin::validate`] sees
-//! its final form. To add one: one file there, one line in its list.
+//! its final form. When one asks for it (a webhook changed the object), all are asked to change it
+//! once more. To add one: one file there, one line in its list.
+
+mod kinds;
+mod reinvocation;
+
+use std::sync::Arc;
 
 use api::Value;
 use api::names::{GroupResource, Gvk};
@@ -10,6 +16,10 @@ use api::status::ApiResult;
 use async_trait::async_trait;
 use auth::UserInfo;
 
+pub use kinds::{Kinds, ServedKind};
+pub use reinvocation::Reinvocation;
+
+use crate::authz::Authorizer;
 use crate::resource::ObjectApi;
 
 /// What is being done.
@@ -39,8 +49,12 @@ pub struct AdmissionRequest<'a> {
     pub subresource: Option<&'a str>,
     /// The namespace; empty for cluster-scoped objects.
     pub namespace: &'a str,
-    /// The name; empty for a create with `generateName`.
+    /// The name; empty while a create with `generateName` may still be changed.
     pub name: &'a str,
+    /// Whether the objects are whole ones of the resource, in the form in which its rules see them
+    /// (the storage version of built-in kinds, the caller's of custom ones). Others are what a
+    /// subresource takes (`Binding`, `Scale`, `PodExecOptions`), as it came.
+    pub is_whole: bool,
     /// The new object; `None` for a deletion.
     pub object: Option<&'a mut Value>,
     /// The stored object; `None` for a creation.
@@ -55,6 +69,12 @@ pub struct AdmissionRequest<'a> {
     pub warnings: &'a mut Vec<String>,
     /// Annotations for the audit log.
     pub audit: &'a mut Vec<(String, String)>,
+    /// What is served.
+    pub kinds: &'a dyn Kinds,
+    /// Who says what callers may do.
+    pub authorizers: &'a [Arc<dyn Authorizer>],
+    /// The rounds of mutating plugins.
+    pub reinvocation: &'a mut Reinvocation,
 }
 
 impl AdmissionRequest<'_> {

@@ -7,7 +7,7 @@ mod nonresource;
 mod options;
 mod read;
 mod remote;
-mod scale;
+pub(crate) mod scale;
 mod subresource;
 mod watch;
 mod write;

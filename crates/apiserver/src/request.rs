@@ -187,11 +187,6 @@ impl<'a> Query<'a> {
         self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| &**value)
     }
 
-    /// All parameters, in order.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
-    }
-
     /// A boolean as apimachinery converts it: present, and neither `0` nor `false`.
     pub(crate) fn flag(&self, key: &str) -> bool {
         self.get(key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))

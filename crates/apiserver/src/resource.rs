@@ -267,6 +267,13 @@ pub trait SubresourceHandler: Send + Sync {
         &[]
     }
 
+    /// What a connection is admitted by: the fields of its options (`PodExecOptions`), read from
+    /// the query and the rest of the path. `None` for handlers that connect in order to read
+    /// (`log`), which admission is not asked about.
+    fn connect_options(&self, _query: &str, _rest: &str) -> Option<Value> {
+        None
+    }
+
     /// Does it. For handlers that are not connecting, the answer is an object (200, or 201 for
     /// `create`), encoded as the client accepts; connecting ones return [`SubresourceAnswer::Http`].
     async fn handle(
@@ -527,6 +534,12 @@ pub trait Resource: Send + Sync + 'static {
 
     /// Writes that need not wait for the disk (Leases and Events).
     fn is_relaxed(&self) -> bool {
+        false
+    }
+
+    /// Whether objects tell the server itself what to do (webhooks, policies): a write is
+    /// acknowledged once this server sees it.
+    fn configures_server(&self) -> bool {
         false
     }
 

@@ -526,6 +526,10 @@ impl Resource for Kind {
         self.hook.clone()
     }
 
+    fn configures_server(&self) -> bool {
+        self.info.group == crate::admissionregistration::GROUP
+    }
+
     fn is_relaxed(&self) -> bool {
         self.relaxed
     }

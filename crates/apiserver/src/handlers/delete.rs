@@ -66,6 +66,8 @@ impl Target {
         let values = object::list_at(&json, &["dryRun"]).iter().filter_map(Value::as_str);
         let dry_run = check_dry_run(values.chain(query.all("dryRun")), &mut errors);
         ApiError::check("meta.k8s.io", "DeleteOptions", "", &errors)?;
+        json["kind"] = "DeleteOptions".into();
+        json["apiVersion"] = "meta.k8s.io/v1".into();
         Ok(Options { request: DeleteRequest::of(&json)?, json, dry_run })
     }
 

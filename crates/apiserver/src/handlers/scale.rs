@@ -156,7 +156,7 @@ impl Target {
 }
 
 /// The object with a scale's number, under the scale's preconditions.
-fn with_scale(old: &Value, scale: &Value, paths: &ScalePaths) -> ApiResult<Value> {
+pub(crate) fn with_scale(old: &Value, scale: &Value, paths: &ScalePaths) -> ApiResult<Value> {
     let replicas = object::int_at(scale, &["spec", "replicas"]).unwrap_or_default();
     if replicas < 0 {
         let error = FieldError::invalid(

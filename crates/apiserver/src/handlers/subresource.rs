@@ -8,7 +8,6 @@ use api::status::{ApiError, ApiResult};
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
-use serde_json::json;
 
 use super::{Call, Target, wrong_method};
 use crate::admission::Operation;
@@ -68,7 +67,7 @@ impl Target {
         let dry_run = super::options::WriteOptions::of(&self.call.query, "CreateOptions")?.dry_run;
         let mut warnings = Vec::new();
         let (decoded, body) = if handler.is_connect() {
-            self.admit_connect(subresource).await?;
+            self.admit_connect(subresource, &*handler).await?;
             (None, body)
         } else {
             let received = self.custom_body(subresource, handler.older_versions(), body).await?;
@@ -139,23 +138,21 @@ impl Target {
     }
 
     /// Asks admission about exec, attach, port-forward and proxy, whose object are their options.
-    async fn admit_connect(&self, subresource: &Subresource) -> ApiResult<()> {
-        let manager = self.call.manager();
-        let mut op = self.op(Some(&subresource.name), &manager, false, "ConnectOptions");
-        let mut options = match &subresource.kind {
-            Some((group, version, kind)) => json!({
-                "kind": kind,
-                "apiVersion": api::names::join_api_version(group, version),
-            }),
-            None => json!({}),
+    async fn admit_connect(
+        &self,
+        subresource: &Subresource,
+        handler: &dyn SubresourceHandler,
+    ) -> ApiResult<()> {
+        let query = self.call.parts.uri.query().unwrap_or_default();
+        let Some(mut options) = handler.connect_options(query, &self.call.info.rest) else {
+            return Ok(());
         };
-        for (key, value) in self.call.query.pairs() {
-            options[key] = match value {
-                "true" | "1" if key != "container" => true.into(),
-                "false" | "0" if key != "container" => false.into(),
-                text => text.into(),
-            };
-        }
+        let gvk = self.entry.kind_in(&self.call.info.version, Some(&subresource.name));
+        options["kind"] = (&*gvk.kind).into();
+        options["apiVersion"] = gvk.api_version().into();
+        let manager = self.call.manager();
+        let mut op = self.op(Some(&subresource.name), &manager, false, "");
+        op.options = Value::Null;
         let name = &self.call.info.name;
         op.admit(Operation::Connect, name, Some(&mut options), None).await?;
         op.validate(Operation::Connect, name, Some(&mut options), None).await

@@ -92,7 +92,8 @@ impl Target {
         check_patch_options(kind, &options, self.call.query.text("fieldManager"))?;
         let bytes = codec::read_body(body).await?;
         let manager = self.call.manager();
-        let mut op = self.op(subresource, &manager, options.dry_run, "PatchOptions");
+        // To admission a patch is an update, with an update's options.
+        let mut op = self.op(subresource, &manager, options.dry_run, "UpdateOptions");
         op.tracks = kind != PatchKind::Apply;
         let work = PatchWork::new(&self, subresource, kind, options, bytes)?;
         let create = subresource.is_none() && kind == PatchKind::Apply;

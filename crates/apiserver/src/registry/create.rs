@@ -16,7 +16,12 @@ const NAME_TRIES: usize = 8;
 impl Op<'_> {
     /// Creates an object given in the caller's version; answers it in the storage version.
     pub(crate) async fn create(&mut self, body: Value) -> ApiResult<Value> {
-        let mut new = self.storage_form(body)?;
+        let new = self.storage_form(body)?;
+        self.create_stored(new).await
+    }
+
+    /// Creates an object given in the storage version.
+    pub(super) async fn create_stored(&mut self, mut new: Value) -> ApiResult<Value> {
         meta::match_namespace(self, &mut new)?;
         if !matches!(object::str_at(&new, &["metadata", "resourceVersion"]), "" | "0") {
             return Err(ApiError::new(
@@ -25,9 +30,10 @@ impl Op<'_> {
                 "resourceVersion should not be set on objects to be created",
             ));
         }
+        self.entry.resource.default(&mut new);
+        self.admit_new(&mut new).await?;
         let generated = object::name(&new).is_empty()
             && object::at(&new, &["metadata", "generateName"]).is_some();
-        self.entry.resource.default(&mut new);
         if !generated {
             return self.create_once(new).await;
         }
@@ -44,6 +50,20 @@ impl Op<'_> {
         unreachable!("the loop above returns at its last try")
     }
 
+    /// Asks who may change the object. They see it without what only the server decides: its
+    /// generated name, uid and time come after.
+    async fn admit_new(&mut self, new: &mut Value) -> ApiResult<()> {
+        meta::forget_old_life(new);
+        self.warnings.extend(meta::dedup_owners(new));
+        self.track_fields(None, new).await?;
+        let name = object::name(new).to_owned();
+        self.admit(Operation::Create, &name, Some(new), None).await?;
+        meta::match_namespace(self, new)?;
+        meta::dedup_owners(new);
+        self.entry.resource.default(new);
+        Ok(())
+    }
+
     fn no_unique_name(&self, error: &ApiError) -> ApiError {
         let name = error.status().details.as_ref().and_then(|found| found.name.clone());
         let name = name.unwrap_or_default();
@@ -57,11 +77,6 @@ impl Op<'_> {
     async fn create_once(&mut self, mut new: Value) -> ApiResult<Value> {
         let resource = self.entry.resource.clone();
         meta::fill_new(self, &mut new);
-        self.warnings.extend(meta::dedup_owners(&mut new));
-        self.track_fields(None, &mut new).await?;
-        let name = object::name(&new).to_owned();
-        self.admit(Operation::Create, &name, Some(&mut new), None).await?;
-        resource.default(&mut new);
         resource.prepare_create(&self.context(), &mut new);
         self.check_new(&new)?;
         let name = object::name(&new).to_owned();
@@ -145,7 +160,13 @@ impl Op<'_> {
             if resource.is_relaxed() { Durability::Relaxed } else { Durability::Synced };
         let ttl = resource.ttl();
         let write = ObjectWrite { key: key.clone(), value, expect, durability, ttl };
-        self.core.storage.write(&self.entry.cacher, write).await
+        let rv = self.core.storage.write(&self.entry.cacher, write).await?;
+        if resource.configures_server() {
+            // It counts from the moment in which its writer hears of it. When the caches lag so
+            // much that this fails, it counts when they are there.
+            let _ = self.core.storage.fresh(rv).await;
+        }
+        Ok(rv)
     }
 
     /// Turns the caller's object into the storage version.

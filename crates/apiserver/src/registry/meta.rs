@@ -27,6 +27,21 @@ pub(super) fn match_namespace(op: &Op<'_>, new: &mut Value) -> ApiResult<()> {
     Ok(())
 }
 
+/// Takes from an object that is to be created the traces of another life.
+pub(super) fn forget_old_life(new: &mut Value) {
+    for field in [
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    ] {
+        object::remove(new, &["metadata", field]);
+    }
+    drop_empty(new);
+}
+
 /// Gives a new object what only the server decides: name, uid, time, no traces of another life.
 pub(super) fn fill_new(op: &Op<'_>, new: &mut Value) {
     let prefix = object::str_at(new, &["metadata", "generateName"]).to_owned();
@@ -38,15 +53,11 @@ pub(super) fn fill_new(op: &Op<'_>, new: &mut Value) {
         let suffix = op.core.rng.name_suffix(SUFFIX_LEN);
         object::set(new, &["metadata", "name"], format!("{}{suffix}", &prefix[..end]));
     }
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"]
-    {
-        object::remove(new, &["metadata", field]);
-    }
+    forget_old_life(new);
     let uid = uuid::Builder::from_random_bytes(op.core.rng.bytes16()).into_uuid();
     object::set(new, &["metadata", "uid"], uid.to_string());
     let now = base::clock::rfc3339_seconds(op.core.clock.now());
     object::set(new, &["metadata", "creationTimestamp"], now);
-    drop_empty(new);
 }
 
 /// Restores what an update may not change. (apiserver `rest.BeforeUpdate`)

@@ -7,6 +7,7 @@ mod create;
 mod delete;
 mod fields;
 mod forms;
+mod kinds;
 mod meta;
 mod object_api;
 mod op;

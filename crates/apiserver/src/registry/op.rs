@@ -7,9 +7,10 @@ use auth::UserInfo;
 use tokio::time::Instant;
 
 use super::Entry;
-use crate::admission::{AdmissionRequest, Operation};
+use crate::admission::{AdmissionRequest, Operation, Reinvocation};
+use crate::handlers::scale::{scale_of, with_scale};
 use crate::journal::Journal;
-use crate::resource::WriteContext;
+use crate::resource::{ScalePaths, SubresourceBehaviour, WriteContext};
 use crate::server::Core;
 
 /// A write, whatever it does.
@@ -66,13 +67,7 @@ impl Op<'_> {
 
     /// The kind as the caller speaks of it.
     pub(crate) fn gvk(&self) -> Gvk {
-        let info = self.entry.resource.info();
-        match self.subresource.and_then(|name| self.entry.subresource(name)) {
-            Some(crate::resource::Subresource { kind: Some((group, version, kind)), .. }) => {
-                Gvk::new(group, version, kind)
-            }
-            _ => info.gvk(self.version),
-        }
+        self.entry.kind_in(self.version, self.subresource)
     }
 
     /// Asks the mutating plugins.
@@ -108,6 +103,48 @@ impl Op<'_> {
         if !self.admit {
             return Ok(());
         }
+        let Some(paths) = self.scale_paths() else {
+            return self.rounds(operation, name, object, old, mutating).await;
+        };
+        // Whoever scales is judged by the scale, not by the object that it belongs to.
+        let old_scale = old.map(|old| scale_of(old, &paths));
+        let Some(object) = object else {
+            return self.rounds(operation, name, None, old_scale.as_ref(), mutating).await;
+        };
+        let mut scale = scale_of(object, &paths);
+        self.rounds(operation, name, Some(&mut scale), old_scale.as_ref(), mutating).await?;
+        if mutating {
+            *object = with_scale(object, &scale, &paths)?;
+        }
+        Ok(())
+    }
+
+    fn scale_paths(&self) -> Option<ScalePaths> {
+        let subresource = self.subresource.and_then(|name| self.entry.subresource(name))?;
+        match &subresource.behaviour {
+            SubresourceBehaviour::Scale(paths) => Some(paths.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether what is asked about are whole objects of the kind.
+    fn is_whole(&self, operation: Operation) -> bool {
+        let subresource = self.subresource.and_then(|name| self.entry.subresource(name));
+        operation != Operation::Connect
+            && subresource.is_none_or(|found| matches!(found.behaviour, SubresourceBehaviour::View))
+    }
+
+    /// Asks all plugins, and once more when one of them wants it.
+    async fn rounds(
+        &mut self,
+        operation: Operation,
+        name: &str,
+        object: Option<&mut Value>,
+        old: Option<&Value>,
+        mutating: bool,
+    ) -> ApiResult<()> {
+        let mut reinvocation = Reinvocation::default();
+        let is_whole = self.is_whole(operation);
         let mut request = AdmissionRequest {
             operation,
             resource: self.entry.gr.clone(),
@@ -116,6 +153,7 @@ impl Op<'_> {
             subresource: self.subresource,
             namespace: self.namespace,
             name,
+            is_whole,
             object,
             old,
             options: &self.options,
@@ -123,22 +161,30 @@ impl Op<'_> {
             dry_run: self.dry_run,
             warnings: &mut self.warnings,
             audit: &mut self.audit,
+            kinds: self.core,
+            authorizers: &self.core.authorizers,
+            reinvocation: &mut reinvocation,
         };
         let began = Instant::now();
         let mut answer = Ok(());
-        for plugin in &self.core.admission {
-            if !plugin.handles(&request) {
-                continue;
+        'rounds: loop {
+            for plugin in &self.core.admission {
+                if !plugin.handles(&request) {
+                    continue;
+                }
+                let asked = Instant::now();
+                answer = if mutating {
+                    plugin.admit(self.core, &mut request).await
+                } else {
+                    plugin.validate(self.core, &mut request).await
+                };
+                let metrics = &self.core.metrics.admission;
+                metrics.asked(plugin.name(), operation, mutating, answer.is_err(), asked.elapsed());
+                if answer.is_err() {
+                    break 'rounds;
+                }
             }
-            let asked = Instant::now();
-            answer = if mutating {
-                plugin.admit(self.core, &mut request).await
-            } else {
-                plugin.validate(self.core, &mut request).await
-            };
-            let metrics = &self.core.metrics.admission;
-            metrics.asked(plugin.name(), operation, mutating, answer.is_err(), asked.elapsed());
-            if answer.is_err() {
+            if !mutating || !request.reinvocation.begin_second() {
                 break;
             }
         }

@@ -76,8 +76,10 @@ impl Op<'_> {
             return Err(self.wrong_uid(name, &uid, ""));
         }
         object::remove(&mut new, &["metadata", "resourceVersion"]);
-        self.version = &self.entry.resource.info().storage_version;
-        self.create(new).await
+        if object::kind(&self.options) == "UpdateOptions" {
+            self.options["kind"] = "CreateOptions".into();
+        }
+        self.create_stored(new).await
     }
 
     async fn try_update(
@@ -105,6 +107,7 @@ impl Op<'_> {
         resource.default(&mut new);
         self.track_fields(Some(&old), &mut new).await?;
         self.admit(Operation::Update, name, Some(&mut new), Some(&old)).await?;
+        meta::dedup_owners(&mut new);
         resource.default(&mut new);
         resource.prepare_update(&self.context(), &mut new, &old);
         self.check_change(&new, &old)?;

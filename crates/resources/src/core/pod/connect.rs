@@ -44,6 +44,10 @@ impl SubresourceHandler for Connect {
         true
     }
 
+    fn connect_options(&self, query: &str, _: &str) -> Option<Value> {
+        options(self.to, &Query::parse(query))
+    }
+
     async fn handle(
         &self,
         api: &dyn ObjectApi,
@@ -99,6 +103,10 @@ impl Query {
 
     fn get(&self, key: &str) -> &str {
         self.0.iter().find(|(known, _)| known == key).map_or("", |(_, value)| value)
+    }
+
+    fn all<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
     fn is_true(&self, key: &str) -> bool {
@@ -190,6 +198,40 @@ impl Connect {
         };
         if query.is_empty() { path } else { format!("{path}?{query}") }
     }
+}
+
+/// What exec, attach and port-forward are admitted by, as Go prints it. Output and errors are
+/// always wanted: that is the default of both, set after the query was read. (core/v1
+/// `SetDefaults_PodExecOptions`)
+fn options(to: To, query: &Query) -> Option<Value> {
+    let mut options = serde_json::Map::new();
+    match to {
+        To::Log => return None,
+        To::PortForward => {
+            let ports: Vec<i32> = query.all("ports").filter_map(|text| text.parse().ok()).collect();
+            if !ports.is_empty() {
+                options.insert("ports".to_owned(), ports.into());
+            }
+            return Some(options.into());
+        }
+        To::Attach => {}
+        To::Exec => {
+            let command: Vec<&str> = query.all("command").collect();
+            options.insert("command".to_owned(), command.into());
+        }
+    }
+    for flag in ["stdin", "tty"] {
+        if query.is_true(flag) {
+            options.insert(flag.to_owned(), true.into());
+        }
+    }
+    for flag in ["stdout", "stderr"] {
+        options.insert(flag.to_owned(), true.into());
+    }
+    if !query.get("container").is_empty() {
+        options.insert("container".to_owned(), query.get("container").into());
+    }
+    Some(options.into())
 }
 
 /// The flags of exec and attach, in the kubelet's names: `1` when true, left out when false.
@@ -295,6 +337,18 @@ mod tests {
             flags(&query, &["command"], &[("stdout", "output"), ("tty", "tty")]),
             "output=1&command=sh&command=-c&command=echo%20%22a%26b%22"
         );
+    }
+
+    #[test]
+    fn connections_are_admitted_by_their_options() {
+        let query = Query::parse("command=sh&command=-c&stdin=true&tty=0&container=a&ports=80&x=1");
+        assert_eq!(
+            options(To::Exec, &query).unwrap(),
+            json!({"command": ["sh", "-c"], "stdin": true, "stdout": true, "stderr": true,
+                "container": "a"})
+        );
+        assert_eq!(options(To::PortForward, &query).unwrap(), json!({"ports": [80]}));
+        assert_eq!(options(To::Log, &query), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use apiserver::resource::{
 };
 use async_trait::async_trait;
 use http::{HeaderValue, Method, StatusCode, header};
+use serde_json::json;
 
 use crate::core::node::kubelet_of;
 use crate::deps::{Deps, NodeTransport, Target};
@@ -191,6 +192,10 @@ fn redirect(request: &HttpRequest) -> ApiResult<HttpResponse> {
 impl SubresourceHandler for Proxy {
     fn is_connect(&self) -> bool {
         true
+    }
+
+    fn connect_options(&self, _: &str, rest: &str) -> Option<Value> {
+        Some(if rest.is_empty() { json!({}) } else { json!({ "path": rest }) })
     }
 
     async fn handle(
