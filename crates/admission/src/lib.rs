@@ -2,15 +2,19 @@
 //!
 //! To add one: its file, its line in [`all`] at the place where its order belongs, a test beside it.
 
+mod again;
 mod always_pull_images;
+mod compiled;
 mod default_class;
 mod default_toleration_seconds;
 mod extended_resource_toleration;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod persistent_volume_claim_resize;
 pub mod pod_security;
 mod pod_topology_labels;
+mod policy;
 mod priority;
 mod resource_quota;
 mod runtime_class;
@@ -19,12 +23,15 @@ mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 #[cfg(test)]
 mod testing;
+mod webhook;
 
 use std::sync::Arc;
 
 use apiserver::admission::AdmissionPlugin;
 use base::clock::SharedClock;
 use base::rng::SharedRng;
+// `::`, since the plugins that call webhooks have that name here too.
+use ::webhook::Caller;
 
 /// What plugins need beside the request.
 pub struct Deps {
@@ -34,13 +41,15 @@ pub struct Deps {
     pub clock: SharedClock,
     /// What the Pod Security Standards ask for by default, and of whom they ask nothing.
     pub pod_security: pod_security::Configuration,
+    /// Asks webhooks.
+    pub webhooks: Arc<Caller>,
 }
 
 impl Deps {
     /// What plugins need, with nobody exempt from anything.
     #[must_use]
-    pub fn new(rng: SharedRng, clock: SharedClock) -> Self {
-        Self { rng, clock, pod_security: pod_security::Configuration::default() }
+    pub fn new(rng: SharedRng, clock: SharedClock, webhooks: Arc<Caller>) -> Self {
+        Self { rng, clock, pod_security: pod_security::Configuration::default(), webhooks }
     }
 }
 
@@ -108,6 +117,11 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(runtime_class::RuntimeClass),
         Arc::new(default_class::DefaultIngressClass),
         Arc::new(pod_topology_labels::PodTopologyLabels),
+        // What others say comes after all that the server itself does to an object.
+        Arc::new(policy::MutatingAdmissionPolicy::new()),
+        Arc::new(webhook::MutatingAdmissionWebhook::new(deps)),
+        Arc::new(policy::ValidatingAdmissionPolicy::new()),
+        Arc::new(webhook::ValidatingAdmissionWebhook::new(deps)),
         // Last: what is refused for another reason is not charged.
         Arc::new(resource_quota::ResourceQuota::new(deps.clock.clone())),
     ]
@@ -119,7 +133,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn deps() -> Deps {
-        Deps::new(SharedRng::seeded(1), base::clock::system())
+        let webhooks = Arc::new(Caller::new(Arc::new(::webhook::Services::default())));
+        Deps::new(SharedRng::seeded(1), base::clock::system(), webhooks)
     }
 
     #[test]

@@ -59,19 +59,16 @@ pub fn full_api_server() -> ApiServer {
 #[must_use]
 pub fn full_api_server_with(change: impl FnOnce(&mut ServerOptions)) -> ApiServer {
     let rng = SharedRng::seeded(SEED);
+    let services = Arc::new(webhook::Services::default());
+    let caller = Arc::new(webhook::Caller::new(services.clone()));
     let made = api_server_with(resources::all(&deps(&rng)), |options| {
         options.rng = rng.clone();
-        options.admission =
-            admission::standard(&admission::Deps::new(rng.clone(), base::clock::system()));
+        let deps = admission::Deps::new(rng.clone(), base::clock::system(), caller.clone());
+        options.admission = admission::standard(&deps);
         change(options);
     });
-    let services = Arc::new(webhook::Services::default());
     services.serve_from(Arc::downgrade(&made.server.object_api()));
-    let options = apiextensions::Options {
-        clock: base::clock::system(),
-        rng,
-        caller: Arc::new(webhook::Caller::new(services)),
-    };
+    let options = apiextensions::Options { clock: base::clock::system(), rng, caller };
     let server = made.server.clone();
     tokio::spawn(async move {
         apiextensions::Definitions::start(server, options).await.run(Drain::new()).await;

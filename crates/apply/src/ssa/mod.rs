@@ -171,6 +171,56 @@ pub fn track_update(
     keep_when_same(live, new)
 }
 
+/// Merges a configuration into an object as an apply does, but owns nothing: what an
+/// `ApplyConfiguration` of a MutatingAdmissionPolicy means.
+///
+/// # Errors
+/// The configuration does not fit the schema, or sets something that has one owner as a whole.
+pub fn merge_configuration(
+    live: &Value,
+    configuration: &Value,
+    schema: &Schema,
+) -> Result<Value, String> {
+    typed::configuration_set(configuration, schema).map_err(|errors| {
+        format!("failed to convert patch object to typed object: {}", errors.join("; "))
+    })?;
+    let mut atomics = Vec::new();
+    find_atomics("", configuration, schema, &mut atomics);
+    if !atomics.is_empty() {
+        let paths = atomics.join(", ");
+        return Err(format!(
+            "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {paths}"
+        ));
+    }
+    Ok(merge::merge(live, configuration, schema))
+}
+
+fn find_atomics(path: &str, value: &Value, schema: &Schema, found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            if schema.is_atomic() {
+                found.push(path.to_owned());
+            }
+            for (name, value) in map {
+                if let Some(child) = schema.child(name) {
+                    find_atomics(&format!("{path}.{name}"), value, child, found);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if schema.is_atomic() {
+                found.push(path.to_owned());
+            }
+            if let Some(list) = schema.as_list() {
+                for (index, item) in items.iter().enumerate() {
+                    find_atomics(&format!("{path}[{index}]"), item, &list.item, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The form in which the object will be stored: without it, what the server prints of an atomic
 /// list and what was applied would differ for ever.
 fn canonical(object: Value, schema: &Schema) -> ApiResult<Value> {

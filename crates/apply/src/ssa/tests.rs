@@ -362,3 +362,21 @@ fn metadata_of_the_server_survives_an_applier_that_drops_its_labels() {
     expected["managedFields"] = after["metadata"]["managedFields"].clone();
     assert_eq!(after["metadata"], expected);
 }
+
+#[test]
+fn a_policys_configuration_is_merged_without_owners() {
+    let schema = api::schema::by_kind("apps", "v1", "Deployment").unwrap();
+    let live = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 1,
+        "template": {"spec": {"containers": [{"name": "a", "image": "i"}]}}}});
+    let configuration = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {
+        "replicas": 7, "template": {"spec": {"containers": [{"name": "b", "image": "j"}]}}}});
+    let merged = merge_configuration(&live, &configuration, &schema).unwrap();
+    assert_eq!(merged["spec"]["replicas"], 7);
+    assert_eq!(merged["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 2);
+
+    let selector = json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}});
+    assert_eq!(
+        merge_configuration(&live, &selector, &schema).unwrap_err(),
+        "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.selector"
+    );
+}

@@ -11,9 +11,12 @@ use serde_json::Value;
 use super::Process;
 
 /// The plugins that run, configured.
-pub(super) fn plugins(process: &Process) -> Result<Vec<Arc<dyn AdmissionPlugin>>> {
+pub(super) fn plugins(
+    process: &Process,
+    webhooks: Arc<webhook::Caller>,
+) -> Result<Vec<Arc<dyn AdmissionPlugin>>> {
     let options = &process.options;
-    let mut deps = ::admission::Deps::new(process.rng.clone(), process.clock.clone());
+    let mut deps = ::admission::Deps::new(process.rng.clone(), process.clock.clone(), webhooks);
     if let Some(path) = &options.admission_control_config_file {
         deps.pod_security = read(path).with_context(|| {
             format!("cannot use --admission-control-config-file {}", path.display())

@@ -109,12 +109,14 @@ impl ControlPlane {
             authorizer: Arc::new(AuthorizerChain(authorizers.clone())),
             policy: late_policy.clone(),
         };
+        let services = Arc::new(webhook::Services::default());
+        let webhooks = Arc::new(webhook::Caller::new(services.clone()));
         let jwks_uri = format!("https://{address}/openid/v1/jwks");
         let seats = options.limits.requests_in_flight_max + options.limits.mutating_in_flight_max;
         let fairness = options.limits.is_fair.then(|| Arc::new(Fairness::new(seats)));
         let audit = open_audit(options, &process.clock)?;
         let server = Server::new(apiserver::ServerOptions {
-            admission: super::admission::plugins(process)?,
+            admission: super::admission::plugins(process, webhooks)?,
             old_versions: options.has("legacy-apis"),
             flow: flow_control(options, fairness.as_ref()),
             request_timeout: options.limits.request_timeout,
@@ -148,6 +150,7 @@ impl ControlPlane {
             ..apiserver::ServerOptions::new(store, resources::all(&deps))
         });
         let api = server.object_api();
+        services.serve_from(Arc::downgrade(&api));
         if late_api.set(api.clone()).is_err() {
             bail!("the API server was made twice");
         }

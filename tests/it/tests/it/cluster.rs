@@ -47,10 +47,13 @@ pub(crate) async fn start() -> Cluster {
 /// The same without a node: pods stay as they are made.
 pub(crate) async fn without_node() -> Cluster {
     let rng = SharedRng::seeded(7);
+    let services = Arc::new(webhook::Services::default());
+    let webhooks = Arc::new(webhook::Caller::new(services.clone()));
     let server = testkit::api_server_with(resources::all(&deps(&rng)), |options| {
-        options.admission =
-            admission::standard(&admission::Deps::new(rng.clone(), base::clock::system()));
+        let deps = admission::Deps::new(rng.clone(), base::clock::system(), webhooks);
+        options.admission = admission::standard(&deps);
     });
+    services.serve_from(Arc::downgrade(&server.server.object_api()));
     let drain = Drain::new();
     let caches = Caches::new(server.client(), rng, drain.clone());
     let options = controllers::ControllersOptions {

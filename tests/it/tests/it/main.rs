@@ -7,5 +7,6 @@ mod admission;
 mod aggregation;
 mod cluster;
 mod controllers;
+mod hooks;
 mod node;
 mod webhook;

@@ -70,8 +70,9 @@ impl First {
         deps.authorizer = Arc::new(second::EverybodyButMallory);
         let aggregation = Aggregation::new(network, pki.front_proxy());
         let server = testkit::api_server_with(resources::all(&deps), |options| {
-            options.admission =
-                admission::standard(&admission::Deps::new(rng.clone(), base::clock::system()));
+            let webhooks = Arc::new(webhook::Caller::new(Arc::new(webhook::Services::default())));
+            let deps = admission::Deps::new(rng.clone(), base::clock::system(), webhooks);
+            options.admission = admission::standard(&deps);
             options.aggregator = Some(aggregation.clone());
         });
         let drain = Drain::new();
