@@ -52,6 +52,7 @@ pub fn all() -> Vec<Registration> {
         one("disruption-controller", policy::disruption::make),
         one("resourcequota-controller", policy::quota::make),
         one("clusterrole-aggregation-controller", policy::aggregation::make),
+        one("validatingadmissionpolicy-status-controller", policy::typecheck::make),
         one("persistentvolumeclaim-protection-controller", storage::protection::make_claims),
         one("persistentvolume-protection-controller", storage::protection::make_volumes),
         one("certificatesigningrequest-approving-controller", certificates::approve::make),

@@ -3,3 +3,4 @@
 pub(crate) mod aggregation;
 pub(crate) mod disruption;
 pub(crate) mod quota;
+pub(crate) mod typecheck;

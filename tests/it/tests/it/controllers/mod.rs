@@ -2,4 +2,5 @@
 
 mod cluster;
 mod network;
+mod typecheck;
 mod workloads;
