@@ -12,6 +12,8 @@ use serde_json::json;
 
 /// Where clients look for the token.
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// How the names of token volumes begin.
+const VOLUME_PREFIX: &str = "kube-api-access-";
 /// An hour and a little, so that kubelets which renew at 80 % do so well within the hour.
 const TOKEN_SECONDS: i64 = 3607;
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -120,7 +122,12 @@ fn automounts(pod: &Value, account: &Value) -> bool {
 
 impl ServiceAccount {
     fn mount_token(&self, pod: &mut Value) {
-        let volume = format!("kube-api-access-{}", self.rng.name_suffix(5));
+        // It is there already in the second round, when others have added containers.
+        let volumes = list_at(pod, &["spec", "volumes"]);
+        let names = volumes.iter().map(|volume| str_at(volume, &["name"]));
+        let known = names.filter(|name| name.starts_with(VOLUME_PREFIX)).map(str::to_owned).next();
+        let is_new = known.is_none();
+        let volume = known.unwrap_or_else(|| format!("{VOLUME_PREFIX}{}", self.rng.name_suffix(5)));
         let mut mounted = false;
         for list in ["initContainers", "containers"] {
             let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
@@ -138,7 +145,7 @@ impl ServiceAccount {
                 }
             }
         }
-        if !mounted {
+        if !mounted || !is_new {
             return;
         }
         set_default(pod, &["spec", "volumes"], json!([]));
@@ -198,6 +205,18 @@ mod tests {
         assert_eq!(spec["volumes"].as_array().unwrap().len(), 1);
         assert_eq!(spec["containers"][0]["volumeMounts"][0]["mountPath"], MOUNT_PATH);
         assert_eq!(spec["containers"][1]["volumeMounts"].as_array().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn asked_again_it_mounts_the_same_volume() {
+        let pod = json!({"spec": {"containers": [{"name": "a"}]}});
+        let mut pod = admit(pod, account(json!({}))).await.unwrap();
+        pod["spec"]["initContainers"] = json!([{"name": "late"}]);
+        let got = admit(pod, account(json!({}))).await.unwrap();
+        let spec = &got["spec"];
+        assert_eq!(spec["volumes"].as_array().unwrap().len(), 1);
+        let mount = &spec["initContainers"][0]["volumeMounts"][0];
+        assert_eq!(mount["name"], spec["volumes"][0]["name"]);
     }
 
     #[tokio::test]
