@@ -109,7 +109,6 @@ impl ControlPlane {
             authorizer: Arc::new(AuthorizerChain(authorizers.clone())),
             policy: late_policy.clone(),
         };
-        let services = Arc::new(webhook::Services::default());
         let webhooks = Arc::new(webhook::Caller::new(services.clone()));
         let jwks_uri = format!("https://{address}/openid/v1/jwks");
         let seats = options.limits.requests_in_flight_max + options.limits.mutating_in_flight_max;
@@ -150,7 +149,6 @@ impl ControlPlane {
             ..apiserver::ServerOptions::new(store, resources::all(&deps))
         });
         let api = server.object_api();
-        services.serve_from(Arc::downgrade(&api));
         if late_api.set(api.clone()).is_err() {
             bail!("the API server was made twice");
         }
