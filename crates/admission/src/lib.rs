@@ -4,6 +4,10 @@
 
 mod again;
 mod always_pull_images;
+mod certificate_approval;
+mod certificate_signing;
+mod certificate_subject_restriction;
+mod cluster_trust_bundle_attest;
 mod compiled;
 mod default_class;
 mod default_toleration_seconds;
@@ -11,14 +15,17 @@ mod extended_resource_toleration;
 mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;
+mod node_restriction;
 mod persistent_volume_claim_resize;
 pub mod pod_security;
 mod pod_topology_labels;
 mod policy;
 mod priority;
+mod rbac_escalation;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
+mod signer_access;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 #[cfg(test)]
@@ -28,6 +35,7 @@ mod webhook;
 use std::sync::Arc;
 
 use apiserver::admission::AdmissionPlugin;
+use apiserver::authz::{AlwaysAllow, Authorizer, PolicySource};
 use base::clock::SharedClock;
 use base::rng::SharedRng;
 // `::`, since the plugins that call webhooks have that name here too.
@@ -43,18 +51,37 @@ pub struct Deps {
     pub pod_security: pod_security::Configuration,
     /// Asks webhooks.
     pub webhooks: Arc<Caller>,
+    /// Who may do what, for plugins that ask about more than the request itself.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// The RBAC rules in force.
+    pub policy: Arc<dyn PolicySource>,
 }
 
 impl Deps {
-    /// What plugins need, with nobody exempt from anything.
+    /// What plugins need, with nobody exempt from anything, on a server without authorization.
     #[must_use]
     pub fn new(rng: SharedRng, clock: SharedClock, webhooks: Arc<Caller>) -> Self {
-        Self { rng, clock, pod_security: pod_security::Configuration::default(), webhooks }
+        let pod_security = pod_security::Configuration::default();
+        let allow = Arc::new(AlwaysAllow);
+        Self { rng, clock, pod_security, webhooks, authorizer: allow.clone(), policy: allow }
+    }
+
+    /// The same, on a server with these authorizers.
+    #[must_use]
+    pub fn authorized_by(
+        self,
+        authorizer: Arc<dyn Authorizer>,
+        policy: Arc<dyn PolicySource>,
+    ) -> Self {
+        Self { authorizer, policy, ..self }
     }
 }
 
 /// Plugins that run only when they are asked for, as upstream's.
 const OFF: &[&str] = &["AlwaysPullImages", "ExtendedResourceToleration"];
+
+/// What is no plugin upstream, and cannot be switched off.
+const ALWAYS: &[&str] = &["RBACEscalation"];
 
 /// A name that is no plugin's.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +111,10 @@ pub fn enabled(
         }
     }
     let lists = |list: &[String], name: &str| list.iter().any(|one| one == name);
-    let runs = |name: &str| !lists(disable, name) && (lists(enable, name) || !OFF.contains(&name));
+    let runs = |name: &str| {
+        let wanted = lists(enable, name) || !OFF.contains(&name);
+        wanted && (!lists(disable, name) || ALWAYS.contains(&name))
+    };
     Ok(all.into_iter().filter(|plugin| runs(plugin.name())).collect())
 }
 
@@ -105,6 +135,7 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
         Arc::new(limit_ranger::LimitRanger),
         Arc::new(service_account::ServiceAccount::new(deps.rng.clone())),
+        Arc::new(node_restriction::NodeRestriction(deps.authorizer.clone())),
         Arc::new(taint_nodes_by_condition::TaintNodesByCondition),
         Arc::new(always_pull_images::AlwaysPullImages),
         Arc::new(pod_security::PodSecurity::new(deps.pod_security.clone())),
@@ -115,6 +146,10 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(storage_object_in_use_protection::StorageObjectInUseProtection),
         Arc::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
         Arc::new(runtime_class::RuntimeClass),
+        Arc::new(certificate_approval::CertificateApproval(deps.authorizer.clone())),
+        Arc::new(certificate_signing::CertificateSigning(deps.authorizer.clone())),
+        Arc::new(cluster_trust_bundle_attest::ClusterTrustBundleAttest(deps.authorizer.clone())),
+        Arc::new(certificate_subject_restriction::CertificateSubjectRestriction),
         Arc::new(default_class::DefaultIngressClass),
         Arc::new(pod_topology_labels::PodTopologyLabels),
         // What others say comes after all that the server itself does to an object.
@@ -122,6 +157,11 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(webhook::MutatingAdmissionWebhook::new(deps)),
         Arc::new(policy::ValidatingAdmissionPolicy::new()),
         Arc::new(webhook::ValidatingAdmissionWebhook::new(deps)),
+        // Upstream's storage does it, after everything that changes objects, webhooks too.
+        Arc::new(rbac_escalation::RbacEscalation {
+            authorizer: deps.authorizer.clone(),
+            policy: deps.policy.clone(),
+        }),
         // Last: what is refused for another reason is not charged.
         Arc::new(resource_quota::ResourceQuota::new(deps.clock.clone())),
     ]
@@ -147,6 +187,7 @@ mod tests {
         assert!(!names(&[], &[]).contains(&"AlwaysPullImages"));
         assert!(names(&["AlwaysPullImages"], &[]).contains(&"AlwaysPullImages"));
         assert!(!names(&[], &["Priority"]).contains(&"Priority"));
+        assert!(names(&[], &["RBACEscalation"]).contains(&"RBACEscalation"));
         assert_eq!(names(&[], &[]).last(), Some(&"ResourceQuota"));
         assert!(enabled(&deps(), &["Nothing".to_owned()], &[]).is_err());
     }

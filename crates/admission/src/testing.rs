@@ -98,6 +98,7 @@ pub(crate) struct Request {
     pub(crate) old: Value,
     pub(crate) warnings: Vec<String>,
     pub(crate) user: UserInfo,
+    pub(crate) subresource: Option<&'static str>,
 }
 
 impl Request {
@@ -119,6 +120,7 @@ impl Request {
             old: Value::Null,
             warnings: Vec::new(),
             user: UserInfo::named("ann", &[]),
+            subresource: None,
         }
     }
 
@@ -164,7 +166,7 @@ impl Request {
             resource: self.resource.clone(),
             version: "v1",
             kind: self.kind.clone(),
-            subresource: None,
+            subresource: self.subresource,
             namespace: &self.namespace,
             name: &self.name,
             is_whole: true,

@@ -234,7 +234,8 @@ async fn admit(arrived: Arrived, body: Body) -> Outcome {
         }
     };
     let body = Recorder::begin(&core, &parts, &info, &caller, &journal, body);
-    let impersonated = match impersonate::impersonate(&core, &caller, &parts.headers).await {
+    let asked = authz::attributes(&info, &query, &caller);
+    let impersonated = match impersonate::impersonate(&core, &asked, &parts.headers).await {
         Ok(impersonated) => impersonated,
         Err(error) => return Outcome::failed(error),
     };
@@ -242,10 +243,11 @@ async fn admit(arrived: Arrived, body: Body) -> Outcome {
         recorder.acts_as(user);
     }
     let user = impersonated.unwrap_or(caller);
-    let attributes = authz::attributes(&info, &user);
+    let attributes = Attributes { user: user.clone(), ..asked };
     let mut headers = Vec::new();
     let result = async {
         allow(&core, &attributes, &journal).await?;
+        authz::authorize_upgrade(&core, &attributes, &parts.headers).await?;
         let request = flow::request(&core, &parts, &info, &query, &attributes);
         let asked = Instant::now();
         let admitted = core.flow.admit(&request).await;

@@ -93,7 +93,8 @@ impl RequestInfo {
                 "delete" => "deletecollection",
                 other => other,
             };
-            if matches!(self.verb, "list" | "watch" | "deletecollection") {
+            // Not deletecollection: a role for one name does not allow it.
+            if matches!(self.verb, "list" | "watch") {
                 // Authorizing `get pods/x` then also allows watching it by its name.
                 if let Some(name) = single_name(query.get("fieldSelector")) {
                     self.name = name;

@@ -63,9 +63,9 @@ pub struct ServerOptions {
     pub openapi: Option<Arc<dyn OpenApiSource>>,
     /// The groups that other servers answer for.
     pub aggregator: Option<Arc<dyn Aggregator>>,
-    /// The issuer's documents: path and JSON (`/.well-known/openid-configuration`,
+    /// Documents of others at paths of their own (`/.well-known/openid-configuration`,
     /// `/openid/v1/jwks`).
-    pub static_documents: Vec<(String, String)>,
+    pub documents: Vec<Document>,
     /// The address that discovery gives to clients, `10.0.0.1:6443`.
     pub advertise_address: String,
     /// What Prometheus text other parts add to `/metrics`.
@@ -97,11 +97,21 @@ impl ServerOptions {
             audit: None,
             openapi: Some(Arc::new(StandardOpenApi::new(&VersionInfo::default().git_version))),
             aggregator: None,
-            static_documents: Vec::new(),
+            documents: Vec::new(),
             advertise_address: "127.0.0.1:6443".to_owned(),
             metrics_sources: Vec::new(),
         }
     }
+}
+
+/// A document that somebody else makes and the server hands out.
+pub struct Document {
+    /// Where.
+    pub path: String,
+    /// `application/json` …
+    pub media_type: &'static str,
+    /// What it says now.
+    pub text: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 /// What handlers work with.
@@ -123,7 +133,7 @@ pub(crate) struct Core {
     pub(crate) audit: Option<Arc<dyn AuditSink>>,
     pub(crate) openapi: Option<Arc<dyn OpenApiSource>>,
     pub(crate) aggregator: Option<Arc<dyn Aggregator>>,
-    pub(crate) static_documents: Vec<(String, String)>,
+    pub(crate) documents: Vec<Document>,
     pub(crate) advertise_address: String,
     pub(crate) metrics: Metrics,
     pub(crate) metrics_sources: Vec<Arc<dyn Fn() -> String + Send + Sync>>,
@@ -172,7 +182,7 @@ impl Server {
                 audit: options.audit,
                 openapi: options.openapi,
                 aggregator: options.aggregator,
-                static_documents: options.static_documents,
+                documents: options.documents,
                 advertise_address: options.advertise_address,
                 metrics: Metrics::default(),
                 metrics_sources: options.metrics_sources,
@@ -254,6 +264,15 @@ impl Server {
             .filter(|(group, version)| !snapshot.is_old(group, version))
             .map(|(group, version)| (group.to_owned(), version.to_owned()))
             .collect()
+    }
+
+    /// Loads the objects of a kind anew from the store, after the way in which they are decrypted
+    /// has changed. Watches of the kind end, and their clients begin anew.
+    pub async fn reload(&self, resource: &GroupResource) {
+        let entry = self.core.registry.snapshot().by_resource(resource).cloned();
+        if let Some(entry) = entry.filter(|entry| is_kept(entry)) {
+            self.core.storage.feed.reload(entry.cacher.clone()).await;
+        }
     }
 
     /// Makes discovery anew.

@@ -1,5 +1,7 @@
 //! What a request wants to do, as authorizers see it.
 
+use api::selector::{FieldSelector, FieldTerm, LabelSelector, Operator};
+
 use crate::UserInfo;
 
 /// A request, for authorization.
@@ -38,6 +40,69 @@ pub struct ResourceAttributes {
     pub namespace: String,
     /// The name, or empty.
     pub name: String,
+    /// What the field selector of a list, watch or deletecollection requires.
+    /// (KEP-4601, authorize with selectors)
+    pub field_selector: Vec<SelectorRequirement>,
+    /// What its label selector requires.
+    pub label_selector: Vec<SelectorRequirement>,
+}
+
+/// One requirement of a selector.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SelectorRequirement {
+    /// The field or label.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`; fields know the first two only.
+    pub operator: String,
+    /// The values.
+    pub values: Vec<String>,
+}
+
+impl SelectorRequirement {
+    /// What a field selector in string form requires; nothing when it cannot be read, for then the
+    /// request is refused later, and to require less only asks for more.
+    #[must_use]
+    pub fn of_fields(text: &str) -> Vec<Self> {
+        let parsed = FieldSelector::parse(text).unwrap_or_default();
+        let requirement = |term: &FieldTerm| Self {
+            key: term.field.clone(),
+            operator: if term.equal { "In" } else { "NotIn" }.to_owned(),
+            values: vec![term.value.clone()],
+        };
+        parsed.terms().iter().map(requirement).collect()
+    }
+
+    /// The same of a label selector.
+    #[must_use]
+    pub fn of_labels(text: &str) -> Vec<Self> {
+        let parsed = LabelSelector::parse(text).unwrap_or_default();
+        let known = parsed.requirements().iter().filter_map(|one| {
+            // Comparisons of numbers have no form in an access review.
+            let operator = match one.operator {
+                Operator::In => "In",
+                Operator::NotIn => "NotIn",
+                Operator::Exists => "Exists",
+                Operator::DoesNotExist => "DoesNotExist",
+                Operator::GreaterThan | Operator::LessThan => return None,
+            };
+            let (key, values) = (one.key.clone(), one.values.clone());
+            Some(Self { key, operator: operator.to_owned(), values })
+        });
+        known.collect()
+    }
+}
+
+impl ResourceAttributes {
+    /// Whether the field selector lets only objects through whose field has this value.
+    #[must_use]
+    pub fn selects(&self, field: &str, value: &str) -> bool {
+        self.field_selector.iter().any(|one| {
+            one.key == field
+                && one.operator == "In"
+                && one.values.len() == 1
+                && one.values[0] == value
+        })
+    }
 }
 
 /// A request to a path that is no resource.

@@ -122,7 +122,7 @@ impl Rule {
     }
 }
 
-fn matches(rules: &[String], wanted: &str) -> bool {
+pub(crate) fn matches(rules: &[String], wanted: &str) -> bool {
     rules.iter().any(|rule| rule == "*" || rule == wanted)
 }
 
@@ -248,85 +248,6 @@ impl Policy {
             .flat_map(|grant| grant.rules.iter().cloned())
             .collect()
     }
-
-    /// The rules of `wanted` that `user` does not have itself in `ns` (empty: cluster-wide), and so
-    /// may not give to others. (RBAC privilege escalation prevention)
-    #[must_use]
-    pub fn escalation(&self, user: &UserInfo, ns: &str, wanted: &[Rule]) -> Vec<Rule> {
-        let own: Vec<Rule> = self
-            .grants_of(user)
-            .filter(|grant| match &grant.namespace {
-                None => true,
-                Some(grant_ns) => !ns.is_empty() && grant_ns == ns,
-            })
-            .flat_map(|grant| grant.rules.iter().cloned())
-            .collect();
-        wanted
-            .iter()
-            .flat_map(break_down)
-            .filter(|atom| !own.iter().any(|rule| covers(rule, atom)))
-            .collect()
-    }
-}
-
-/// A rule in pieces of one verb, one group, one resource and one name each, so that several own
-/// rules together can cover it.
-fn break_down(rule: &Rule) -> Vec<Rule> {
-    let mut atoms = Vec::new();
-    let names: Vec<Vec<String>> = if rule.resource_names.is_empty() {
-        vec![Vec::new()]
-    } else {
-        rule.resource_names.iter().map(|one| vec![one.clone()]).collect()
-    };
-    for verb in &rule.verbs {
-        for group in &rule.api_groups {
-            for resource in &rule.resources {
-                for resource_names in &names {
-                    atoms.push(Rule {
-                        verbs: vec![verb.clone()],
-                        api_groups: vec![group.clone()],
-                        resources: vec![resource.clone()],
-                        resource_names: resource_names.clone(),
-                        non_resource_urls: Vec::new(),
-                    });
-                }
-            }
-        }
-        for url in &rule.non_resource_urls {
-            atoms.push(Rule {
-                verbs: vec![verb.clone()],
-                non_resource_urls: vec![url.clone()],
-                ..Rule::default()
-            });
-        }
-    }
-    atoms
-}
-
-fn covers(own: &Rule, atom: &Rule) -> bool {
-    let one = |list: &[String]| list.first().cloned().unwrap_or_default();
-    if !matches(&own.verbs, &one(&atom.verbs)) {
-        return false;
-    }
-    if let Some(url) = atom.non_resource_urls.first() {
-        return own.non_resource_urls.iter().any(|rule| {
-            rule == url
-                || rule
-                    .strip_suffix('*')
-                    .is_some_and(|prefix| url.strip_suffix('*').unwrap_or(url).starts_with(prefix))
-        });
-    }
-    let resource = one(&atom.resources);
-    let resource_covered = own.resources.iter().any(|rule| {
-        rule == "*"
-            || *rule == resource
-            || matches!((rule.split_once('/'), resource.split_once('/')),
-                (Some(("*", own_sub)), Some((_, sub))) if own_sub == sub)
-    });
-    let names_covered = own.resource_names.is_empty()
-        || (!atom.resource_names.is_empty()
-            && atom.resource_names.iter().all(|one| own.resource_names.contains(one)));
-    matches(&own.api_groups, &one(&atom.api_groups)) && resource_covered && names_covered
 }
 
 #[cfg(test)]
@@ -415,20 +336,5 @@ mod tests {
             let wanted = NonResource { verb: "get".into(), path: path.into() };
             assert_eq!(rule.allows_path(&wanted), allowed, "{path}");
         }
-    }
-
-    #[test]
-    fn nobody_gives_what_they_do_not_have() {
-        let policy = policy();
-        let dev = UserInfo::named("ann", &["devs"]);
-        let rule = |verb: &str, resource: &str| Rule {
-            verbs: vec![verb.into()],
-            api_groups: vec!["".into()],
-            resources: vec![resource.into()],
-            ..Rule::default()
-        };
-        assert!(policy.escalation(&dev, "a", &[rule("get", "pods")]).is_empty());
-        assert_eq!(policy.escalation(&dev, "a", &[rule("delete", "pods")]).len(), 1);
-        assert_eq!(policy.escalation(&dev, "a", &[rule("*", "pods")]).len(), 1);
     }
 }

@@ -5,6 +5,8 @@
 //! still be void: the caller checks that the service account and the bound object exist with the
 //! UIDs in the claims.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use ring::rand::SystemRandom;
@@ -15,7 +17,7 @@ use ring::signature::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{UserInfo, groups, users};
+use crate::{Quoted, UserInfo, users};
 
 /// What is wrong with a key or a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,12 +34,24 @@ pub enum TokenError {
     /// No key of ours signed it.
     #[error("the token's signature does not verify")]
     Signature,
-    /// It is not valid yet or no more.
-    #[error("the token has expired or is not valid yet")]
+    /// It is valid no more.
+    #[error("service account token has expired")]
     Expired,
+    /// It is not valid yet.
+    #[error("service account token is not valid yet")]
+    NotYet,
     /// It is for somebody else.
-    #[error("the token's audiences {0:?} are not accepted here")]
-    Audience(Vec<String>),
+    #[error(
+        "token audiences {} is invalid for the target audiences {}",
+        Quoted(token),
+        Quoted(accepted)
+    )]
+    Audience {
+        /// Whom it is for.
+        token: Vec<String>,
+        /// Whom it would have to be for.
+        accepted: Vec<String>,
+    },
 }
 
 /// An object's name and UID in a token.
@@ -98,8 +112,7 @@ impl Claims {
     #[must_use]
     pub fn user(&self) -> UserInfo {
         let own = &self.kubernetes;
-        let namespace_group = format!("{}{}", groups::SERVICE_ACCOUNTS_PREFIX, own.namespace);
-        let mut user = UserInfo::named(&self.sub, &[groups::SERVICE_ACCOUNTS, &namespace_group]);
+        let mut user = UserInfo::of_service_account(&own.namespace, &own.serviceaccount.name);
         user.uid.clone_from(&own.serviceaccount.uid);
         let mut extra = |key: &str, value: &str| {
             if !value.is_empty() {
@@ -135,9 +148,15 @@ struct Key {
 pub struct TokenAuthority {
     issuer: String,
     audiences: Vec<String>,
-    signer: EcdsaKeyPair,
-    keys: Vec<Key>,
+    keys: RwLock<Arc<Keys>>,
     rng: SystemRandom,
+}
+
+/// The keys of one moment.
+struct Keys {
+    signer: EcdsaKeyPair,
+    /// All that verify, the signer's first.
+    all: Vec<Key>,
 }
 
 impl std::fmt::Debug for TokenAuthority {
@@ -170,18 +189,23 @@ impl TokenAuthority {
         key: &[u8],
         former: &[Vec<u8>],
     ) -> Result<Self, TokenError> {
-        let rng = SystemRandom::new();
-        let read = |der: &[u8]| {
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &rng)
-                .map_err(|_| TokenError::Key)
-        };
-        let signer = read(key)?;
-        let mut keys = vec![Key::of(&signer)];
-        for der in former {
-            keys.push(Key::of(&read(der)?));
-        }
         let audiences = audiences.iter().map(|audience| (*audience).to_owned()).collect();
-        Ok(Self { issuer: issuer.to_owned(), audiences, signer, keys, rng })
+        let keys = RwLock::new(Arc::new(Keys::read(key, former)?));
+        Ok(Self { issuer: issuer.to_owned(), audiences, keys, rng: SystemRandom::new() })
+    }
+
+    /// Signs with another key from now on, and accepts tokens of these.
+    ///
+    /// # Errors
+    /// [`TokenError::Key`] when a key cannot be read; then nothing changes.
+    pub fn replace_keys(&self, key: &[u8], former: &[Vec<u8>]) -> Result<(), TokenError> {
+        let keys = Arc::new(Keys::read(key, former)?);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The issuer's URL.
@@ -205,11 +229,16 @@ impl TokenAuthority {
         if claims.aud.is_empty() {
             claims.aud.clone_from(&self.audiences);
         }
-        let header = json!({"alg": "ES256", "kid": self.keys[0].id});
-        let body = serde_json::to_vec(&claims).map_err(|_| TokenError::Malformed)?;
+        self.sign_json(&claims)
+    }
+
+    pub(crate) fn sign_json(&self, claims: &impl Serialize) -> Result<String, TokenError> {
+        let keys = self.keys();
+        let header = json!({"alg": "ES256", "kid": keys.all[0].id});
+        let body = serde_json::to_vec(claims).map_err(|_| TokenError::Malformed)?;
         let signed = format!("{}.{}", B64.encode(header.to_string()), B64.encode(body));
         let signature =
-            self.signer.sign(&self.rng, signed.as_bytes()).map_err(|_| TokenError::Key)?;
+            keys.signer.sign(&self.rng, signed.as_bytes()).map_err(|_| TokenError::Key)?;
         Ok(format!("{signed}.{}", B64.encode(signature)))
     }
 
@@ -218,6 +247,12 @@ impl TokenAuthority {
     #[must_use]
     pub fn is_mine(&self, token: &str) -> bool {
         decode_claims(token).is_ok_and(|claims| claims.iss == self.issuer)
+    }
+
+    /// Whether it looks like one of the older kind, which name another issuer.
+    #[must_use]
+    pub fn is_legacy(&self, token: &str) -> bool {
+        decode_claims(token).is_ok_and(|claims| claims.iss == crate::legacy_token::ISSUER)
     }
 
     /// The claims of a valid token. `audiences` are those that the caller accepts; empty for the
@@ -231,28 +266,37 @@ impl TokenAuthority {
         audiences: &[String],
         now: i64,
     ) -> Result<Claims, TokenError> {
-        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
-        let claims = decode_claims(token)?;
-        if claims.iss != self.issuer {
+        if decode_claims(token)?.iss != self.issuer {
             return Err(TokenError::Issuer);
         }
+        let claims: Claims = self.verified(token)?;
+        if now >= claims.exp {
+            return Err(TokenError::Expired);
+        }
+        if now < claims.nbf {
+            return Err(TokenError::NotYet);
+        }
+        let accepted = if audiences.is_empty() { &self.audiences } else { audiences };
+        if !claims.aud.iter().any(|audience| accepted.contains(audience)) {
+            return Err(TokenError::Audience { token: claims.aud, accepted: accepted.to_vec() });
+        }
+        Ok(claims)
+    }
+
+    /// The claims of a token that one of the keys has signed.
+    pub(crate) fn verified<T: serde::de::DeserializeOwned>(
+        &self,
+        token: &str,
+    ) -> Result<T, TokenError> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let claims = decode_body(token)?;
         let signature = B64.decode(signature).map_err(|_| TokenError::Malformed)?;
-        let verifies = self.keys.iter().any(|key| {
+        let verifies = self.keys().all.iter().any(|key| {
             UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key.public)
                 .verify(signed.as_bytes(), &signature)
                 .is_ok()
         });
-        if !verifies {
-            return Err(TokenError::Signature);
-        }
-        if now >= claims.exp || now < claims.nbf {
-            return Err(TokenError::Expired);
-        }
-        let accepted = if audiences.is_empty() { &self.audiences } else { audiences };
-        if !claims.aud.iter().any(|audience| accepted.contains(audience)) {
-            return Err(TokenError::Audience(claims.aud));
-        }
-        Ok(claims)
+        if verifies { Ok(claims) } else { Err(TokenError::Signature) }
     }
 
     /// The document at `/.well-known/openid-configuration`.
@@ -271,7 +315,8 @@ impl TokenAuthority {
     #[must_use]
     pub fn jwks(&self) -> Value {
         let keys: Vec<_> = self
-            .keys
+            .keys()
+            .all
             .iter()
             .map(|key| {
                 // An uncompressed point: 0x04, then x and y of 32 bytes each (SEC 1, 2.3.3).
@@ -286,6 +331,21 @@ impl TokenAuthority {
     }
 }
 
+impl Keys {
+    fn read(key: &[u8], former: &[Vec<u8>]) -> Result<Self, TokenError> {
+        let read = |der: &[u8]| {
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new())
+                .map_err(|_| TokenError::Key)
+        };
+        let signer = read(key)?;
+        let mut all = vec![Key::of(&signer)];
+        for der in former {
+            all.push(Key::of(&read(der)?));
+        }
+        Ok(Self { signer, all })
+    }
+}
+
 impl Key {
     fn of(pair: &EcdsaKeyPair) -> Self {
         let public = pair.public_key().as_ref().to_vec();
@@ -294,7 +354,25 @@ impl Key {
     }
 }
 
-fn decode_claims(token: &str) -> Result<Claims, TokenError> {
+/// The one claim by which the right authenticator is found.
+#[derive(Deserialize)]
+struct Issued {
+    iss: String,
+}
+
+/// The issuer that a token names, unverified.
+#[must_use]
+pub fn issuer_of(token: &str) -> Option<String> {
+    decode_claims(token).ok().map(|claims| claims.iss)
+}
+
+fn decode_claims(token: &str) -> Result<Issued, TokenError> {
+    let body = token.split('.').nth(1).ok_or(TokenError::Malformed)?;
+    let body = B64.decode(body).map_err(|_| TokenError::Malformed)?;
+    serde_json::from_slice(&body).map_err(|_| TokenError::Malformed)
+}
+
+fn decode_body<T: serde::de::DeserializeOwned>(token: &str) -> Result<T, TokenError> {
     let mut parts = token.split('.');
     let (Some(header), Some(body), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -361,9 +439,9 @@ mod tests {
         let authority = authority();
         let token = authority.sign(claims()).unwrap();
         assert_eq!(authority.verify(&token, &[], NOW + 600), Err(TokenError::Expired));
-        assert_eq!(authority.verify(&token, &[], NOW - 1), Err(TokenError::Expired));
+        assert_eq!(authority.verify(&token, &[], NOW - 1), Err(TokenError::NotYet));
         let vault = ["vault".to_owned()];
-        assert!(matches!(authority.verify(&token, &vault, NOW), Err(TokenError::Audience(_))));
+        assert!(matches!(authority.verify(&token, &vault, NOW), Err(TokenError::Audience { .. })));
         assert_eq!(super::tests::authority().verify(&token, &[], NOW), Err(TokenError::Signature));
         let none =
             format!("{}.{}.", B64.encode(r#"{"alg":"none"}"#), token.split('.').nth(1).unwrap());

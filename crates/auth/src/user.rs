@@ -63,6 +63,14 @@ impl UserInfo {
         Self { username: username.to_owned(), groups: all, ..Self::default() }
     }
 
+    /// A service account.
+    #[must_use]
+    pub fn of_service_account(namespace: &str, name: &str) -> Self {
+        let own = format!("{}{namespace}", groups::SERVICE_ACCOUNTS_PREFIX);
+        let username = crate::token::service_account_username(namespace, name);
+        Self::named(&username, &[groups::SERVICE_ACCOUNTS, &own])
+    }
+
     /// The caller that brought no credentials.
     #[must_use]
     pub fn anonymous() -> Self {

@@ -7,6 +7,7 @@ mod certificates;
 mod cluster;
 mod common;
 mod deps;
+mod identity;
 mod network;
 mod node;
 mod options;
@@ -22,6 +23,7 @@ use base::readiness::Part;
 use reconcile::{Caches, Engine, Reconciler};
 
 pub use deps::Deps;
+pub use identity::account;
 pub use options::{ControllersOptions, Signer, TokenIssuer};
 
 /// One controller: its name, and how it is made.
@@ -62,6 +64,9 @@ pub fn all() -> Vec<Registration> {
         one("garbage-collector-controller", cluster::garbage::make),
         one("serviceaccount-controller", cluster::serviceaccount::make),
         one("serviceaccount-token-controller", cluster::token::make),
+        one("legacy-serviceaccount-token-cleaner-controller", cluster::legacy_token::make),
+        one("bootstrap-signer-controller", cluster::bootstrap_signer::make),
+        one("token-cleaner-controller", cluster::token_cleaner::make),
         one("root-ca-certificate-publisher-controller", cluster::root_ca::make),
         one("node-lifecycle-controller", node::lifecycle::make),
         one("taint-eviction-controller", node::taint_eviction::make),

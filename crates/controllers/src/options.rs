@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base::clock::SharedClock;
 use base::readiness::Part;
 use base::rng::SharedRng;
+use tokio::sync::watch;
 
 /// Signs what a CertificateSigningRequest asks for. Signing needs a CA's key, which this crate
 /// neither has nor knows how to use.
@@ -46,8 +47,8 @@ pub struct ControllersOptions {
     pub cluster_cidr: String,
     /// The size of a node's pod range.
     pub node_cidr_mask: u8,
-    /// The CA that pods trust, PEM; nothing is published when empty.
-    pub root_ca_pem: String,
+    /// The CA that pods trust, PEM, as it is now and as it will be; nothing is published when empty.
+    pub root_ca_pem: watch::Receiver<String>,
     /// Controllers that do not run, by name.
     pub disabled: BTreeSet<String>,
     /// How long a node may be silent before it counts as unknown.
@@ -71,7 +72,7 @@ impl Default for ControllersOptions {
         Self {
             cluster_cidr: "10.42.0.0/16".to_owned(),
             node_cidr_mask: 24,
-            root_ca_pem: String::new(),
+            root_ca_pem: watch::channel(String::new()).1,
             disabled: BTreeSet::new(),
             node_grace: std::time::Duration::from_secs(50),
             terminated_pods_max: 12_500,

@@ -6,6 +6,7 @@
 
 mod addons;
 mod admission;
+mod authn;
 mod control_plane;
 mod network;
 mod node;
@@ -22,6 +23,7 @@ use base::readiness::Readiness;
 use base::rng::SharedRng;
 use nix::mount::{MntFlags, umount2};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::logs::Rings;
 use crate::options::{Runtime, ServerOptions};
@@ -38,6 +40,20 @@ pub(crate) struct Process {
     pub(crate) readiness: Readiness,
     pub(crate) rings: Rings,
     pub(crate) node_ip: IpAddr,
+    pub(crate) failure: FailureReport,
+}
+
+/// Where a part says that it failed in a way that the process must not survive.
+#[derive(Clone)]
+pub(crate) struct FailureReport(mpsc::Sender<anyhow::Error>);
+
+impl FailureReport {
+    /// Ends the process with this error. The first report counts.
+    pub(crate) fn report(&self, error: anyhow::Error) {
+        if let Err(mpsc::error::TrySendError::Full(late)) = self.0.try_send(error) {
+            tracing::error!(error = format!("{late:#}"), "another part failed too");
+        }
+    }
 }
 
 /// Runs a server until SIGTERM or SIGINT. Its pods go on.
@@ -52,7 +68,9 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
         Some(ip) => ip,
         None => default_address().context("cannot find this machine's address; give --node-ip")?,
     };
+    let (sender, mut failures) = mpsc::channel(1);
     let process = Process {
+        failure: FailureReport(sender),
         options,
         clock,
         rng: SharedRng::from_os(),
@@ -69,11 +87,13 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
     if process.options.has("node") {
         node::start(&process, &control_plane, &mut drains).await?;
     }
+    control_plane.start_renewing(&process, &mut drains);
     tracing::info!(address = %control_plane.address, "the API server is ready");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        failed = failures.recv() => failed,
+    };
     tracing::info!("stopping; pods go on");
     // Load balancers see it before the first request is refused.
     going.unready("process is shutting down");
@@ -81,7 +101,10 @@ pub(crate) async fn run(options: ServerOptions, clock: SharedClock, rings: Rings
     for late in drains.drain(DRAIN_LIMIT).await {
         tracing::warn!(stage = late, "did not stop in time");
     }
-    Ok(())
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// Names the parts whose readiness counts before the server answers, or it would be ready, then

@@ -3,6 +3,8 @@
 //! The command line wins over the environment, the environment over `--config FILE`, and the file
 //! over the defaults. The names are the same everywhere.
 
+mod auth;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use cli::clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
 use serde_json::Value;
+
+pub(crate) use auth::AuthOptions;
 
 /// The parts that `--disable` knows.
 pub(crate) const PARTS: &[&str] = &[
@@ -74,6 +78,8 @@ pub(crate) struct ServerOptions {
     pub(crate) token: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) audit: Option<Audit>,
+    pub(crate) encryption_provider_config: Option<PathBuf>,
+    pub(crate) auth: AuthOptions,
 }
 
 /// What is noted of requests, and where.
@@ -119,7 +125,7 @@ pub(crate) fn args() -> Vec<Arg> {
     let flag = |name: &'static str, env: &'static str, help: &'static str| {
         Arg::new(name).long(name).env(env).value_name("VALUE").help(help)
     };
-    vec![
+    let own = vec![
         flag("data-dir", "FERRY_DATA_DIR", "Where everything is kept")
             .default_value("/var/lib/ferry"),
         flag("bind-address", "FERRY_BIND_ADDRESS", "The address to listen on")
@@ -212,11 +218,17 @@ pub(crate) fn args() -> Vec<Arg> {
         flag("audit-log-maxage", "FERRY_AUDIT_LOG_MAXAGE", "Days that they are kept; 0: for ever")
             .default_value("0"),
         flag("profiling", "FERRY_PROFILING", "Serve /debug").default_value("false"),
+        flag(
+            "encryption-provider-config",
+            "FERRY_ENCRYPTION_PROVIDER_CONFIG",
+            "An EncryptionConfiguration file; by default Secrets are encrypted with an own key",
+        ),
         flag("config", "FERRY_CONFIG", "A YAML file with the same names"),
         Arg::new("clean").long("clean").action(ArgAction::SetTrue).help(
             "Stop what runs and take away every rule, link, mount, cgroup and address of Ferry's",
         ),
-    ]
+    ];
+    own.into_iter().chain(auth::args()).collect()
 }
 
 /// What the command line, the environment and the file say together. `global` has the flags that
@@ -287,6 +299,8 @@ pub(crate) fn parse(global: &ArgMatches, args: &ArgMatches) -> Result<ServerOpti
             debug: values.parsed("profiling")?,
         },
         audit: audit_of(&values)?,
+        auth: auth::parse(&values)?,
+        encryption_provider_config: path("encryption-provider-config"),
         token: global.get_one::<String>("token").cloned().or_else(|| values.optional("join-token")),
     })
 }
@@ -412,6 +426,11 @@ mod tests {
             (vec!["--https-port", "70000"], "--https-port 70000"),
             (vec!["--disable", "everything"], "everything"),
             (vec!["--audit-log-path", "x"], "without --audit-policy-file"),
+            (vec!["--oidc-client-id", "ferry"], "must be specified together"),
+            (
+                vec!["--oidc-issuer-url", "http://x", "--oidc-client-id", "y"],
+                "must begin with https",
+            ),
         ] {
             let error = format!("{:#}", parse_line(&line).unwrap_err());
             assert!(error.contains(word), "{line:?}: {error}");

@@ -32,5 +32,6 @@ mod volumes;
 mod worker;
 
 pub use kubelet::{Kubelet, Parts};
+pub use logs::watch::FileWatch;
 pub use options::{KubeletOptions, ServerOptions};
 pub use seams::{EndpointGate, InProcessPart, NoGate, PartLog, ServerAccess};

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use api::status::ApiResult;
 use apiserver::authn::Authenticator;
-use apiserver::authz::Authorizer;
+use apiserver::authz::{Authorizer, PolicySource};
 use apiserver::resource::{HttpRequest, HttpResponse};
 use async_trait::async_trait;
-use auth::rbac::Policy;
 use auth::token::TokenAuthority;
 use base::clock::SharedClock;
 use base::rng::SharedRng;
@@ -36,12 +35,6 @@ pub struct Deps {
     pub authorizer: Arc<dyn Authorizer>,
     /// The RBAC rules in force (SelfSubjectRulesReview lists them).
     pub policy: Arc<dyn PolicySource>,
-}
-
-/// The RBAC policy of the present moment.
-pub trait PolicySource: Send + Sync {
-    /// The policy, compiled from what is stored now.
-    fn policy(&self) -> Arc<Policy>;
 }
 
 /// Where a proxied request goes.

@@ -46,7 +46,8 @@ use std::sync::Arc;
 use apiserver::resource::Resource;
 
 pub use crate::core::service::alloc::repair as repair_allocations;
-pub use deps::{Deps, NodeTransport, PolicySource, Target};
+pub use apiserver::authz::PolicySource;
+pub use deps::{Deps, NodeTransport, Target};
 
 /// Every built-in kind.
 #[must_use]

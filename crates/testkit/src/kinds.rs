@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use api::status::{ApiError, ApiResult};
 use apiserver::authn::{Authenticator, Credentials};
-use apiserver::authz::Authorizer;
+use apiserver::authz::AlwaysAllow;
 use apiserver::resource::{HttpRequest, HttpResponse};
 use async_trait::async_trait;
-use auth::rbac::Policy;
+use auth::UserInfo;
 use auth::token::{TokenAuthority, generate_key};
-use auth::{Attributes, Decision, UserInfo};
 use base::rng::SharedRng;
-use resources::{Deps, NodeTransport, PolicySource, Target};
+use resources::{Deps, NodeTransport, Target};
 
 /// The network that cluster IPs come from.
 pub const SERVICE_NETWORK: &str = "10.96.0.0/12";
@@ -33,8 +32,8 @@ pub fn deps(rng: &SharedRng) -> Deps {
         nodes: Arc::new(Nothing),
         tokens: Arc::new(tokens),
         authenticator: Arc::new(Nothing),
-        authorizer: Arc::new(Nothing),
-        policy: Arc::new(Nothing),
+        authorizer: Arc::new(AlwaysAllow),
+        policy: Arc::new(AlwaysAllow),
     }
 }
 
@@ -51,18 +50,5 @@ impl NodeTransport for Nothing {
 impl Authenticator for Nothing {
     async fn authenticate(&self, _credentials: &Credentials<'_>) -> ApiResult<Option<UserInfo>> {
         Ok(None)
-    }
-}
-
-#[async_trait]
-impl Authorizer for Nothing {
-    async fn authorize(&self, _attributes: &Attributes) -> Decision {
-        Decision::Allow(String::new())
-    }
-}
-
-impl PolicySource for Nothing {
-    fn policy(&self) -> Arc<Policy> {
-        Arc::new(Policy::default())
     }
 }

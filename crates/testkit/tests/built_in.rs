@@ -290,8 +290,8 @@ async fn reviews_answer_and_nothing_is_stored() {
 async fn a_request_for_a_certificate_is_approved() {
     let c = Cluster::start().await;
     let uri = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-    // The base64 of a PEM block, whose inside nobody looks at before the signer does.
-    let pem = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KQUFBQQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+    // `openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=somebody`, in base64.
+    let pem = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlITk1IVUNBUUF3RXpFUk1BOEdBMVVFQXd3SWMyOXRaV0p2Wkhrd1dUQVRCZ2NxaGtqT1BRSUJCZ2dxaGtqTwpQUU1CQndOQ0FBU0dCeHdPQkd4UFJOaXh3TjZOL04xRWFGYnR1SitzbGM1SHNPa0IwSUlHakozOU45b2J3S3FICkJKaTkvT3RBUHVLb25UdDRYbmJ0Tms3MUp0ZWFmMlkwb0FBd0NnWUlLb1pJemowRUF3SURTQUF3UlFJZ1p0WCsKand3QncvL2NFYjh6RnYxejhPN055TGpFR2tsbkJ0N0ZOWDUrUVprQ0lRQzhpR3lhVTRxeldjSUJIenBkTUNJUgo0dnJ5VXRJbXRTT1dOTVNCVzQyS093PT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg==";
     let body = json!({"metadata": {"name": "r"}, "spec": {"request": pem, "username": "somebody else",
         "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]}});
     let made = c.create(uri, body).await;

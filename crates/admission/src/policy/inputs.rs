@@ -135,5 +135,6 @@ fn target(check: &Check) -> Target {
         subresource: asked.subresource.clone(),
         namespace: asked.namespace.clone(),
         name: asked.name.clone(),
+        ..ResourceAttributes::default()
     })
 }

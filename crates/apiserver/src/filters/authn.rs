@@ -13,7 +13,8 @@ pub(crate) async fn identify(core: &Core, parts: &Parts) -> ApiResult<UserInfo> 
     if let Some(user) = parts.extensions.get::<UserInfo>() {
         return Ok(user.clone());
     }
-    let bearer = bearer_token(parts);
+    let from_subprotocol = websocket_token(parts);
+    let bearer = bearer_token(parts).or(from_subprotocol.as_deref());
     let credentials = Credentials {
         certificate: parts.extensions.get::<CertificateSubject>(),
         front_proxy: parts.extensions.get::<FrontProxySubject>().map(|proxy| &proxy.0),
@@ -33,10 +34,21 @@ pub(crate) async fn identify(core: &Core, parts: &Parts) -> ApiResult<UserInfo> 
     Ok(UserInfo::anonymous())
 }
 
-/// `Authorization: Bearer …`, or the subprotocol by which browsers send it.
+/// `Authorization: Bearer …`.
 fn bearer_token(parts: &Parts) -> Option<&str> {
     let header = parts.headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = header.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The subprotocol by which browsers, which cannot set headers on a WebSocket, send their token.
+/// (apiserver `authentication/request/websocket`)
+fn websocket_token(parts: &Parts) -> Option<String> {
+    use base64::Engine;
+    const PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
+    let protocols = parts.headers.get(http::header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let encoded = protocols.split(',').find_map(|one| one.trim().strip_prefix(PREFIX))?;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).ok()?;
+    String::from_utf8(bytes).ok().filter(|token| !token.is_empty())
 }

@@ -2,13 +2,17 @@
 
 use api::names::GroupResource;
 use api::status::{ApiError, ApiResult};
-use auth::{Attributes, Decision, NonResource, ResourceAttributes, Target, UserInfo};
+use auth::{
+    Attributes, Decision, NonResource, ResourceAttributes, SelectorRequirement, Target, UserInfo,
+};
 
-use crate::request::RequestInfo;
+use crate::request::{Query, RequestInfo};
 use crate::server::Core;
 
 /// What a request wants, for authorizers.
-pub(crate) fn attributes(info: &RequestInfo, user: &UserInfo) -> Attributes {
+pub(crate) fn attributes(info: &RequestInfo, query: &Query<'_>, user: &UserInfo) -> Attributes {
+    let selects = matches!(info.verb, "list" | "watch" | "deletecollection");
+    let selector = |name: &str| if selects { query.text(name) } else { "" };
     let target = if info.is_resource {
         Target::Resource(ResourceAttributes {
             verb: info.verb.to_owned(),
@@ -18,11 +22,39 @@ pub(crate) fn attributes(info: &RequestInfo, user: &UserInfo) -> Attributes {
             subresource: info.subresource.clone(),
             namespace: info.namespace.clone(),
             name: info.name.clone(),
+            field_selector: SelectorRequirement::of_fields(selector("fieldSelector")),
+            label_selector: SelectorRequirement::of_labels(selector("labelSelector")),
         })
     } else {
         Target::NonResource(NonResource { verb: info.verb.to_owned(), path: info.path.clone() })
     };
     Attributes { user: user.clone(), target }
+}
+
+/// exec, attach and port-forward over a WebSocket begin with a GET, and take the permission to
+/// create all the same. (AuthorizePodWebsocketUpgradeCreatePermission)
+///
+/// # Errors
+/// 403 when the caller may only get.
+pub(crate) async fn authorize_upgrade(
+    core: &Core,
+    attributes: &Attributes,
+    headers: &http::HeaderMap,
+) -> ApiResult<()> {
+    let Target::Resource(target) = &attributes.target else { return Ok(()) };
+    let opens = target.verb == "get"
+        && target.group.is_empty()
+        && target.resource == "pods"
+        && matches!(target.subresource.as_str(), "exec" | "attach" | "portforward");
+    let upgrades = |header: &http::HeaderValue| {
+        header.to_str().is_ok_and(|text| text.eq_ignore_ascii_case("websocket"))
+    };
+    if !opens || !headers.get(http::header::UPGRADE).is_some_and(upgrades) {
+        return Ok(());
+    }
+    let target = ResourceAttributes { verb: "create".to_owned(), ..target.clone() };
+    let user = attributes.user.clone();
+    authorize(core, &Attributes { user, target: Target::Resource(target) }).await
 }
 
 /// Asks the authorizers: the reason why it is allowed, or the reason why not.
@@ -87,11 +119,10 @@ pub(crate) fn refusal(attributes: &Attributes, reason: &str) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Query;
 
     fn check(path: &str, expected: &str) {
         let info = RequestInfo::of(&http::Method::GET, path, &Query::default());
-        let error = refusal(&attributes(&info, &UserInfo::named("x", &[])), "");
+        let error = refusal(&attributes(&info, &Query::default(), &UserInfo::named("x", &[])), "");
         assert_eq!(error.to_string(), expected);
     }
 

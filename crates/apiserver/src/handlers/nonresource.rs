@@ -23,8 +23,12 @@ pub(super) fn serve(call: &Call, others: &Others) -> ApiResult<Response> {
     if let Some(answer) = health::serve(path, &call.query, &core.readiness) {
         return Ok(answer);
     }
-    if let Some((_, json)) = core.static_documents.iter().find(|(known, _)| known == path) {
-        return Ok(response::json(200, json.clone()));
+    if let Some(document) = core.documents.iter().find(|document| document.path == path) {
+        let mut answer = response::json(200, (document.text)());
+        let headers = answer.headers_mut();
+        let media_type = http::HeaderValue::from_static(document.media_type);
+        headers.insert(http::header::CONTENT_TYPE, media_type);
+        return Ok(answer);
     }
     if !matches!(call.parts.method, Method::GET | Method::HEAD) {
         return Err(super::wrong_method(&GroupResource::new("", ""), call.info.verb));

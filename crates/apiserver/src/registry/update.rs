@@ -196,7 +196,7 @@ impl Op<'_> {
         if self.is_last_update(&new) {
             return self.finish_deletion(key, name, found, new).await;
         }
-        if self.is_unchanged(found, &old, &mut new) {
+        if self.is_unchanged(found, &old, &mut new) && !self.core.storage.is_stale(key).await? {
             return Ok(Try::Done(Updated { deed: Deed::Stored(old), created: false }));
         }
         let pending = match self.entry.resource.hook() {

@@ -27,6 +27,8 @@ const RETRY: Duration = Duration::from_millis(250);
 pub(crate) enum Command {
     /// Load this cache and keep it.
     Add(Arc<Cacher>, oneshot::Sender<()>),
+    /// Load it anew: what could not be read before may be readable now.
+    Reload(Arc<Cacher>),
     /// Keep it no longer.
     Remove(Arc<Cacher>),
 }
@@ -84,6 +86,11 @@ impl Feed {
         }
     }
 
+    /// Loads a cache anew, which cuts its watchers off.
+    pub(crate) async fn reload(&self, cacher: Arc<Cacher>) {
+        let _ = self.commands.send(Command::Reload(cacher)).await;
+    }
+
     /// Drops a cache.
     pub(crate) async fn remove(&self, cacher: Arc<Cacher>) {
         let _ = self.commands.send(Command::Remove(cacher)).await;
@@ -135,6 +142,10 @@ impl Task {
                 let at = *self.progress.borrow();
                 self.load(&cacher, at).await?;
                 let _ = done.send(());
+            }
+            Command::Reload(cacher) => {
+                let at = *self.progress.borrow();
+                self.load(&cacher, at).await?;
             }
             Command::Remove(cacher) => {
                 if let Some(same) = self.cachers.get_mut(&cacher.prefix) {

@@ -61,6 +61,12 @@ impl Storage {
         found.map(|found| self.stored(cacher, found)).transpose()
     }
 
+    /// Whether an object is stored in another way than it would be written now.
+    pub(crate) async fn is_stale(&self, key: &str) -> ApiResult<bool> {
+        let (found, _) = self.store.get(key).await.map_err(store_error)?;
+        Ok(found.is_some_and(|found| self.transformer.is_stale(key, &found.value)))
+    }
+
     /// An object out of the store, taken from the cache when that has the same revision.
     pub(crate) fn stored(&self, cacher: &Cacher, found: KeyValue) -> ApiResult<Arc<Stored>> {
         if let Some(cached) = cacher.get(&found.key).filter(|one| one.rv == found.mod_revision) {

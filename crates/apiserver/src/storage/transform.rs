@@ -16,6 +16,12 @@ pub trait ValueTransformer: Send + Sync {
     /// # Errors
     /// 500 when no key decrypts it.
     fn decrypt(&self, key: &str, stored: Bytes) -> ApiResult<Bytes>;
+
+    /// Whether what is stored was written in another way than it would be now (another key, or
+    /// none), so that a write which changes nothing must be made all the same.
+    fn is_stale(&self, _key: &str, _stored: &[u8]) -> bool {
+        false
+    }
 }
 
 /// Values go into the store as they are.

@@ -102,7 +102,7 @@ async fn who_as_whom_and_whether() {
     assert_eq!(code, 403);
     assert_eq!(
         refused["message"],
-        r#"users "root" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope"#
+        r#"configmaps is forbidden: User "alice" cannot impersonate-on:user-info:create resource "configmaps" in API group "" in the namespace "default""#
     );
 }
 

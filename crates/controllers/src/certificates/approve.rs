@@ -12,15 +12,10 @@ use k8s_openapi::api::certificates::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use reconcile::{Action, Cache, Ctx, Error, Failure, Key, Reconciler, Watches, or_gone};
 use serde_json::{Value, json};
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::FromDer;
 
 use super::has;
+use super::recognize::{KUBELET_CLIENT, Subject, check};
 use crate::deps::Deps;
-
-const SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
-const USAGES: [&str; 3] = ["client auth", "digital signature", "key encipherment"];
 
 /// The controller.
 pub(crate) struct Controller {
@@ -44,7 +39,7 @@ impl Reconciler for Controller {
 
     async fn reconcile(&self, ctx: &Ctx, key: &Key) -> Result<Action, Error> {
         let Some(csr) = self.csrs.get_key(key) else { return Ok(Action::Await) };
-        if csr.spec.signer_name != SIGNER || has(&csr, "Approved") || has(&csr, "Denied") {
+        if csr.spec.signer_name != KUBELET_CLIENT || has(&csr, "Approved") || has(&csr, "Denied") {
             return Ok(Action::Await);
         }
         let Some(node) = node_of(&csr) else { return Ok(Action::Await) };
@@ -73,25 +68,9 @@ impl Reconciler for Controller {
 
 /// The node that a request asks a client certificate for, when it asks for nothing else.
 fn node_of(csr: &CertificateSigningRequest) -> Option<String> {
-    let usages = &csr.spec.usages;
-    let allowed = usages.iter().flatten().all(|usage| USAGES.contains(&usage.as_str()));
-    let client = usages.iter().flatten().any(|usage| usage == "client auth");
-    if !allowed || !client {
-        return None;
-    }
-    let (_, pem) = x509_parser::pem::parse_x509_pem(&csr.spec.request.0).ok()?;
-    let (_, request) = X509CertificationRequest::from_der(&pem.contents).ok()?;
-    let subject = &request.certification_request_info.subject;
-    let organizations: Vec<_> =
-        subject.iter_organization().filter_map(|one| one.as_str().ok()).collect();
-    let common = subject.iter_common_name().find_map(|one| one.as_str().ok())?;
-    let names = request
-        .requested_extensions()
-        .into_iter()
-        .flatten()
-        .any(|extension| matches!(extension, ParsedExtension::SubjectAlternativeName(_)));
-    let is_node = organizations == ["system:nodes"] && common.starts_with("system:node:") && !names;
-    is_node.then(|| common.to_owned())
+    let subject = Subject::of(csr).ok()?;
+    let usages = csr.spec.usages.clone().unwrap_or_default();
+    check(KUBELET_CLIENT, &subject, &usages).is_ok().then_some(subject.common_name)
 }
 
 async fn may(

@@ -2,6 +2,7 @@
 
 pub(crate) mod approve;
 pub(crate) mod clean;
+pub(crate) mod recognize;
 pub(crate) mod sign;
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;

@@ -12,16 +12,12 @@ use k8s_openapi::api::certificates::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use reconcile::{Action, Cache, Ctx, Error, Key, Reconciler, Watches, or_gone};
 
+use super::recognize::{API_CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY, Subject, check};
 use super::{has, is_issued};
 use crate::deps::Deps;
 use crate::options::Signer;
 
-const SIGNERS: [&str; 4] = [
-    "kubernetes.io/kube-apiserver-client",
-    "kubernetes.io/kube-apiserver-client-kubelet",
-    "kubernetes.io/kubelet-serving",
-    "kubernetes.io/legacy-unknown",
-];
+const SIGNERS: [&str; 4] = [API_CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY];
 
 /// The controller.
 pub(crate) struct Controller {
@@ -53,12 +49,16 @@ impl Reconciler for Controller {
             return Ok(Action::Await);
         }
         let usages = csr.spec.usages.clone().unwrap_or_default();
-        let signed = signer.sign(
-            &csr.spec.signer_name,
-            &csr.spec.request.0,
-            &usages,
-            csr.spec.expiration_seconds,
-        );
+        let recognized =
+            Subject::of(&csr).and_then(|subject| check(&csr.spec.signer_name, &subject, &usages));
+        let signed = recognized.and_then(|()| {
+            signer.sign(
+                &csr.spec.signer_name,
+                &csr.spec.request.0,
+                &usages,
+                csr.spec.expiration_seconds,
+            )
+        });
         let mut updated = (*csr).clone();
         let status = updated.status.get_or_insert_default();
         match signed {

@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reconcile::{Action, Cache, Caches, Ctx, Error, Key, Reconciler, Scope, Watches};
 
+use tokio::sync::watch;
+
 use super::serviceaccount::{is_active, unless_gone};
 use crate::deps::Deps;
 
@@ -18,7 +20,7 @@ const DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the k
 pub(crate) struct Controller {
     namespaces: Cache<Namespace>,
     configmaps: Cache<ConfigMap>,
-    pem: String,
+    pem: watch::Receiver<String>,
 }
 
 /// Makes the controller.
@@ -49,10 +51,21 @@ impl Reconciler for Controller {
                 queue.add(Key::new("", namespace));
             }
         });
+        let (namespaces, queue) = (self.namespaces.clone(), watches.queue().clone());
+        let mut pem = self.pem.clone();
+        tokio::spawn(async move {
+            // Ends with the sender, which lives as long as the process.
+            while pem.changed().await.is_ok() {
+                for namespace in namespaces.list() {
+                    queue.add(Key::of(&namespace.metadata));
+                }
+            }
+        });
     }
 
     async fn reconcile(&self, ctx: &Ctx, key: &Key) -> Result<Action, Error> {
-        if self.pem.is_empty() || !is_active(&self.namespaces, &key.name) {
+        let pem = self.pem.borrow().clone();
+        if pem.is_empty() || !is_active(&self.namespaces, &key.name) {
             return Ok(Action::Await);
         }
         let Some(existing) = self.configmaps.get(&key.name, NAME) else {
@@ -61,10 +74,10 @@ impl Reconciler for Controller {
                 namespace: Some(key.name.to_string()),
                 ..ObjectMeta::default()
             };
-            unless_gone(ctx.writer.create(&wanted(&self.pem, metadata)).await)?;
+            unless_gone(ctx.writer.create(&wanted(&pem, metadata)).await)?;
             return Ok(Action::Await);
         };
-        let wanted = wanted(&self.pem, existing.metadata.clone());
+        let wanted = wanted(&pem, existing.metadata.clone());
         if existing.data != wanted.data || existing.metadata != wanted.metadata {
             reconcile::or_gone(ctx.writer.update(&wanted).await)?;
         }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use reconcile::{Action, Cache, Ctx, Delete, Error, Key, Reconciler, Scope, Watches, or_gone};
+use reconcile::{
+    Action, Cache, Caches, Ctx, Delete, Error, Key, Reconciler, Scope, Watches, or_gone,
+};
 
 use crate::common::owner::{annotation, name, namespace, uid};
 use crate::deps::Deps;
@@ -27,12 +29,16 @@ pub(crate) struct Controller {
 
 /// Makes the controller.
 pub(crate) fn make(deps: &Deps) -> Arc<dyn Reconciler> {
-    let scope = Scope { field_selector: format!("type={TYPE}"), ..Scope::default() };
     Arc::new(Controller {
-        secrets: deps.caches.scoped(scope),
+        secrets: legacy_secrets(&deps.caches),
         accounts: deps.caches.of(),
         options: deps.options.clone(),
     })
+}
+
+/// The Secrets of legacy tokens.
+pub(crate) fn legacy_secrets(caches: &Caches) -> Cache<Secret> {
+    caches.scoped(Scope { field_selector: format!("type={TYPE}"), ..Scope::default() })
 }
 
 #[async_trait]
@@ -87,9 +93,11 @@ impl Controller {
         annotations.insert(ACCOUNT_UID.to_owned(), uid(&account.metadata).to_owned());
         let data = filled.data.get_or_insert_default();
         let put = |bytes: &[u8]| ByteString(bytes.to_vec());
-        if !self.options.root_ca_pem.is_empty() {
-            data.insert("ca.crt".to_owned(), put(self.options.root_ca_pem.as_bytes()));
+        let root_ca = self.options.root_ca_pem.borrow();
+        if !root_ca.is_empty() {
+            data.insert("ca.crt".to_owned(), put(root_ca.as_bytes()));
         }
+        drop(root_ca);
         data.entry("namespace".to_owned()).or_insert_with(|| put(space.as_bytes()));
         if !data.contains_key("token")
             && let Some(issuer) = &self.options.token_issuer

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use api::typed::Kind;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
-use reconcile::{Action, Cache, Ctx, Error, Failure, Key, Patch, Reconciler, Watches, or_gone};
-use serde_json::json;
+use reconcile::{Action, Cache, Ctx, Error, Failure, Key, Reconciler, Watches, or_gone};
 
 use crate::common::owner::{name, namespace};
 use crate::common::pods;
@@ -129,11 +128,10 @@ async fn protect<K: Kind>(
     } else {
         return Ok(());
     }
-    let patch = json!({"metadata": {
-        "resourceVersion": meta.resource_version,
-        "finalizers": finalizers,
-    }});
-    or_gone(ctx.writer.patch::<K>(&Key::of(meta), "", Patch::Merge(patch)).await)?;
+    // An update, not a patch: the controllers' roles have no other verb for these kinds.
+    let mut changed = object.clone();
+    changed.meta_mut().finalizers = Some(finalizers);
+    or_gone(ctx.writer.update(&changed).await)?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::admission::pod_security::Configuration;
+use access::authz::Authorization;
 use anyhow::{Context as _, Result, anyhow, bail};
 use apiserver::admission::AdmissionPlugin;
 use serde_json::Value;
@@ -13,10 +14,12 @@ use super::Process;
 /// The plugins that run, configured.
 pub(super) fn plugins(
     process: &Process,
+    authorization: &Authorization,
     webhooks: Arc<webhook::Caller>,
 ) -> Result<Vec<Arc<dyn AdmissionPlugin>>> {
     let options = &process.options;
-    let mut deps = ::admission::Deps::new(process.rng.clone(), process.clock.clone(), webhooks);
+    let mut deps = ::admission::Deps::new(process.rng.clone(), process.clock.clone(), webhooks)
+        .authorized_by(authorization.chain(), authorization.policy());
     if let Some(path) = &options.admission_control_config_file {
         deps.pod_security = read(path).with_context(|| {
             format!("cannot use --admission-control-config-file {}", path.display())

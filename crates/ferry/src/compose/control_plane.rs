@@ -4,41 +4,38 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+use access::authn::{AuthenticatorChain, LateApi};
+use access::authz::Authorization;
 use aggregator::{Aggregation, AuthenticationTrust};
 use anyhow::{Context as _, Result, bail};
 use apiserver::audit::AuditSink;
-use apiserver::authn::Authenticator;
-use apiserver::authz::Authorizer;
-use apiserver::{InFlight, Server, StandardOpenApi, VersionInfo};
+use apiserver::{Document, InFlight, Server, StandardOpenApi, VersionInfo};
 use audit::{AuditLog, Policy};
 use auth::token::TokenAuthority;
 use auth::{UserInfo, groups, users};
-use base::clock::SharedClock;
+use base::clock::{SharedClock, Timestamp, rfc3339_seconds};
 use base::drain::Drains;
 use flowcontrol::Fairness;
 use ipnet::IpNet;
+use parking_lot::Mutex;
 use reconcile::{Caches, Engine};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 use store::SharedStore;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::Process;
 use super::addons::Addons;
 use crate::options::{Datastore, ServerOptions};
-use crate::pki::{Authority, Leaf, Subject, private_dir, write_secret};
-use crate::server::access::{
-    AuthenticatorChain, AuthorizerChain, ClientCertificates, LateApi, ServiceAccountTokens,
-};
+use crate::pki::renew::{Renewals, Renewed};
+use crate::pki::sign::RequestSigner;
+use crate::pki::tokens::LegacyTokens;
+use crate::pki::{self, Authority, Subject, private_dir, write_secret};
+use crate::server::at_rest::AtRest;
 use crate::server::flow::FlowKeeper;
 use crate::server::front_proxy::{FrontProxy, request_headers};
 use crate::server::kubernetes_service::{Keeper, KubernetesService};
-use crate::server::policy::{LatePolicy, NodeAuthorizer, Rbac, RbacAuthorizer};
 use crate::server::transport::Transport;
 use crate::server::{bootstrap, kubeconfig, process as process_use};
-
-/// The issuer of service-account tokens, as upstream names it by default.
-const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The names under which the scheduler and the controllers report that they are ready.
 pub(crate) const SCHEDULER_PART: &str = "scheduler";
@@ -54,6 +51,9 @@ pub(crate) struct ControlPlane {
     pub(crate) address: SocketAddr,
     /// The cluster's authority.
     pub(crate) authority: Arc<Authority>,
+    tokens: Arc<TokenAuthority>,
+    root_ca: watch::Receiver<String>,
+    renewals: Mutex<Renewals>,
     service_network: IpNet,
 }
 
@@ -81,41 +81,35 @@ impl ControlPlane {
         let front_proxy = FrontProxy::open(&tls_dir, now)?;
         let services = Arc::new(webhook::Services::default());
         let aggregation = Aggregation::new(services.clone(), front_proxy.identity.clone());
-        let tokens = Arc::new(token_authority(&tls_dir)?);
+        let tokens = Arc::new(pki::tokens::open(&tls_dir)?);
         let late_api: LateApi = Arc::new(OnceLock::new());
-        let late_policy = Arc::new(LatePolicy::default());
-        let authenticators: Vec<Arc<dyn Authenticator>> = vec![
-            Arc::new(request_headers()),
-            Arc::new(ClientCertificates),
-            Arc::new(ServiceAccountTokens {
-                authority: tokens.clone(),
-                clock: process.clock.clone(),
-                api: late_api.clone(),
-            }),
-        ];
-        let authorizers: Vec<Arc<dyn Authorizer>> = vec![
-            Arc::new(NodeAuthorizer::default()),
-            Arc::new(RbacAuthorizer(late_policy.clone())),
-        ];
-        let kubelet_client = authority.leaf(&apiserver_client(), now)?;
+        let authorization = Authorization::default();
+        let authenticators = super::authn::authenticators(process, &tokens, &late_api)?;
+        let mut renewals = Renewals::default();
+        renewals.leaf(front_proxy.identity.clone());
+        let kubelet_client = Renewed::new(authority.clone(), apiserver_client(), now)?;
+        renewals.leaf(kubelet_client.clone());
         let deps = resources::Deps {
             clock: process.clock.clone(),
             rng: process.rng.clone(),
             service_networks: vec![service_network],
             node_ports: 30_000..=32_767,
-            nodes: Arc::new(Transport::new(&authority, &kubelet_client)?),
+            nodes: Arc::new(Transport::new(&authority, kubelet_client)?),
             tokens: tokens.clone(),
             authenticator: Arc::new(AuthenticatorChain(authenticators.clone())),
-            authorizer: Arc::new(AuthorizerChain(authorizers.clone())),
-            policy: late_policy.clone(),
+            authorizer: authorization.chain(),
+            policy: authorization.policy(),
         };
         let webhooks = Arc::new(webhook::Caller::new(services.clone()));
+        let kinds = resources::all(&deps);
+        let keys = options.encryption_provider_config.as_deref();
+        let at_rest = AtRest::open(keys, &options.server_dir(), &kinds)?;
         let jwks_uri = format!("https://{address}/openid/v1/jwks");
         let seats = options.limits.requests_in_flight_max + options.limits.mutating_in_flight_max;
         let fairness = options.limits.is_fair.then(|| Arc::new(Fairness::new(seats)));
         let audit = open_audit(options, &process.clock)?;
         let server = Server::new(apiserver::ServerOptions {
-            admission: super::admission::plugins(process, webhooks)?,
+            admission: super::admission::plugins(process, &authorization, webhooks)?,
             old_versions: options.has("legacy-apis"),
             flow: flow_control(options, fairness.as_ref()),
             request_timeout: options.limits.request_timeout,
@@ -132,21 +126,16 @@ impl ControlPlane {
                 Arc::new(move || process_use::metrics(now)),
                 Arc::new(reconcile::metrics::render),
             ],
-            authorizers,
+            authorizers: authorization.authorizers(),
             clock: process.clock.clone(),
             rng: process.rng.clone(),
             readiness: process.readiness.clone(),
             openapi: Some(Arc::new(StandardOpenApi::new(&VersionInfo::default().git_version))),
             version: VersionInfo::default(),
             advertise_address: address.to_string(),
-            static_documents: vec![
-                (
-                    "/.well-known/openid-configuration".to_owned(),
-                    tokens.discovery(&jwks_uri).to_string(),
-                ),
-                ("/openid/v1/jwks".to_owned(), tokens.jwks().to_string()),
-            ],
-            ..apiserver::ServerOptions::new(store, resources::all(&deps))
+            documents: issuer_documents(&tokens, &jwks_uri),
+            transformer: at_rest.clone(),
+            ..apiserver::ServerOptions::new(store, kinds)
         });
         let api = server.object_api();
         if late_api.set(api.clone()).is_err() {
@@ -164,6 +153,7 @@ impl ControlPlane {
             });
         }
         let serving = drains.stage("apiserver");
+        serving.spawn(at_rest.follow(server.clone(), serving.token()));
         // Before anybody acts: a collector that did not know a kind would miss its owners.
         let custom = custom_kinds(process, services);
         let definitions = apiextensions::Definitions::start(server.clone(), custom).await;
@@ -171,9 +161,9 @@ impl ControlPlane {
         let own = UserInfo::named(users::APISERVER, &[groups::MASTERS]);
         let client = kube::Client::new(server.client_service_as(own, "kube-apiserver"), "default");
         let caches = Caches::new(client, process.rng.clone(), serving.token());
+        // First, so that it has seen what those who act see.
+        authorization.follow(&caches);
         aggregation.follow(&caches);
-        // Setting fails only when it is set already, and it was made above.
-        let _ = late_policy.0.set(Rbac::follow(&caches));
         if let Some(fairness) = fairness {
             let clock = process.clock.clone();
             let keeper = FlowKeeper::new(api.clone(), fairness.clone(), &caches, clock);
@@ -182,7 +172,13 @@ impl ControlPlane {
             serving.spawn(async move { fairness.keep_adjusting(drain).await });
         }
         let hook = process.readiness.part("poststarthook/bootstrap");
-        bootstrap::bootstrap(&*api, &options.service_cidr)
+        let public = kubeconfig::public(&format!("https://{address}"), &authority.pem());
+        let own = bootstrap::Own {
+            service_cidr: &options.service_cidr,
+            today: rfc3339_seconds(now)[..10].to_owned(),
+            public_kubeconfig: serde_norway::to_string(&public)?,
+        };
+        bootstrap::bootstrap(&*api, &own)
             .await
             .context("cannot make the objects that every cluster has")?;
         hook.ready();
@@ -192,26 +188,56 @@ impl ControlPlane {
             rng: process.rng.clone(),
         };
         let trust = AuthenticationTrust {
-            client_ca_pem: authority.pem.clone(),
-            proxy_ca_pem: front_proxy.authority.pem.clone(),
+            client_ca_pem: authority.pem(),
+            proxy_ca_pem: front_proxy.authority.pem(),
             headers: request_headers(),
         };
         let local = server.group_versions();
         for one in aggregator::reconcilers(&aggregation, &caches, local, trust) {
             serving.spawn(engine.start(one, caches.client().clone(), serving.token()));
         }
-        let config = server_config(&authority, &front_proxy.authority, process, service_network)?;
+        let clients = [&*authority, &*front_proxy.authority];
+        let own = Renewed::new(authority.clone(), own_subject(process, service_network), now)?;
+        renewals.leaf(own.clone());
         serving.spawn({
             let (server, drain) = (server.clone(), serving.token());
+            let (config, failure) = (tls_config(&clients, own)?, process.failure.clone());
             async move {
                 if let Err(error) = apiserver::serve_tls(listener, config, server, drain).await {
-                    tracing::error!(%error, "the API server ended");
+                    // Nobody comes in any more: that must end the process, not stay in a log.
+                    failure.report(anyhow::anyhow!(error).context("the API server cannot listen"));
                 }
             }
         });
-        let control_plane = Self { server, caches, address, authority, service_network };
+        let (ca_changed, root_ca) = watch::channel(authority.pem());
+        renewals.authority(authority.clone(), tls_dir.clone(), ca_changed);
+        serving.spawn(pki::tokens::follow(tls_dir, tokens.clone(), serving.token()));
+        let control_plane = Self {
+            server,
+            caches,
+            address,
+            authority,
+            tokens,
+            root_ca,
+            renewals: Mutex::new(renewals),
+            service_network,
+        };
         control_plane.write_kubeconfig(process)?;
         Ok(control_plane)
+    }
+
+    /// Keeps one more leaf of this process valid while it runs.
+    pub(crate) fn renewed(&self, subject: Subject, now: Timestamp) -> Result<Arc<Renewed>> {
+        let leaf = Renewed::new(self.authority.clone(), subject, now)?;
+        self.renewals.lock().leaf(leaf.clone());
+        Ok(leaf)
+    }
+
+    /// Starts to renew what expires: after everything that does has been made.
+    pub(crate) fn start_renewing(&self, process: &Process, drains: &mut Drains) {
+        let stage = drains.stage("renewal");
+        let renewals = std::mem::take(&mut *self.renewals.lock());
+        stage.spawn(renewals.run(process.clock.clone(), stage.token()));
     }
 
     /// A client of the API server in this process, under an identity.
@@ -224,20 +250,29 @@ impl ControlPlane {
         let options = &process.options;
         let acting = drains.stage("controllers");
         if options.has("controllers") {
-            let user = UserInfo::named(users::CONTROLLER_MANAGER, &[groups::MASTERS]);
-            let client = self.client(user, "kube-controller-manager");
             let controllers = controllers::ControllersOptions {
                 cluster_cidr: options.cluster_cidr.clone(),
-                root_ca_pem: self.authority.pem.clone(),
+                root_ca_pem: self.root_ca.clone(),
+                signer: Some(Arc::new(RequestSigner {
+                    authority: self.authority.clone(),
+                    clock: process.clock.clone(),
+                    rng: process.rng.clone(),
+                })),
+                token_issuer: Some(Arc::new(LegacyTokens(self.tokens.clone()))),
                 disabled: BTreeSet::new(),
                 ready: Some(process.readiness.part(CONTROLLERS_PART)),
                 clock: process.clock.clone(),
                 rng: process.rng.clone(),
                 ..controllers::ControllersOptions::default()
             };
-            let per_controller = client.clone();
+            let server = self.server.clone();
+            let client_for = move |name: &str| {
+                let user = controller_identity(name);
+                let service = server.client_service_as(user, "kube-controller-manager");
+                kube::Client::new(service, "default")
+            };
             acting.spawn(controllers::run(
-                move |_| per_controller.clone(),
+                client_for,
                 self.caches.clone(),
                 controllers,
                 acting.token(),
@@ -288,7 +323,7 @@ impl ControlPlane {
             one => one,
         };
         let url = format!("https://{}", SocketAddr::from((host, self.address.port())));
-        let config = kubeconfig::kubeconfig(&url, &self.authority.pem, &leaf);
+        let config = kubeconfig::kubeconfig(&url, &self.authority.pem(), &leaf);
         let text = serde_norway::to_string(&config).context("cannot write the kubeconfig")?;
         let own = options.server_dir().join("kubeconfig.yaml");
         for path in [Some(&own), options.write_kubeconfig.as_ref()].into_iter().flatten() {
@@ -365,29 +400,30 @@ async fn open_store(options: &ServerOptions) -> Result<SharedStore> {
     }
 }
 
-/// The keys of service-account tokens: `service.key`, made when it is missing.
-fn token_authority(dir: &std::path::Path) -> Result<TokenAuthority> {
-    let path = dir.join("service.key");
-    if !path.exists() {
-        let der = auth::token::generate_key().context("cannot make the key of tokens")?;
-        write_secret(&path, pem("PRIVATE KEY", &der).as_bytes())?;
+/// Who a controller is: its own service account, with the rights of its own role.
+fn controller_identity(name: &str) -> UserInfo {
+    match controllers::account(name) {
+        Some(account) => UserInfo::of_service_account("kube-system", account),
+        None => UserInfo::named(users::CONTROLLER_MANAGER, &[]),
     }
-    let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let key = PrivateKeyDer::from_pem_slice(&text)
-        .with_context(|| format!("{} holds no private key", path.display()))?;
-    TokenAuthority::new(ISSUER, &[ISSUER], key.secret_der(), &[])
-        .with_context(|| format!("cannot use {}", path.display()))
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine as _;
-    let body = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<&str> = body
-        .as_bytes()
-        .chunks(64)
-        .map(|line| std::str::from_utf8(line).expect("base64 is ASCII"))
-        .collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+/// The documents by which others verify service-account tokens.
+fn issuer_documents(tokens: &Arc<TokenAuthority>, jwks_uri: &str) -> Vec<Document> {
+    let discovery = tokens.discovery(jwks_uri).to_string();
+    let tokens = tokens.clone();
+    vec![
+        Document {
+            path: "/.well-known/openid-configuration".to_owned(),
+            media_type: "application/json",
+            text: Arc::new(move || discovery.clone()),
+        },
+        Document {
+            path: "/openid/v1/jwks".to_owned(),
+            media_type: "application/jwk-set+json",
+            text: Arc::new(move || tokens.jwks().to_string()),
+        },
+    ]
 }
 
 /// Who the API server is to kubelets.
@@ -399,14 +435,8 @@ fn apiserver_client() -> Subject {
     }
 }
 
-/// TLS as the API server speaks it: its names, and client certificates of the cluster's authority
-/// where a client has one.
-fn server_config(
-    authority: &Authority,
-    proxies: &Authority,
-    process: &Process,
-    service_network: IpNet,
-) -> Result<rustls::ServerConfig> {
+/// Who the API server is to its clients: all its names and addresses.
+fn own_subject(process: &Process, service_network: IpNet) -> Subject {
     let domain = &process.options.cluster_domain;
     let mut dns_names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default"]
         .iter()
@@ -420,19 +450,16 @@ fn server_config(
     if !process.options.bind_address.is_unspecified() {
         addresses.push(process.options.bind_address);
     }
-    let subject = Subject {
-        common_name: "kube-apiserver".to_owned(),
-        dns_names,
-        addresses,
-        ..Subject::default()
-    };
-    tls_config(&[authority, proxies], &authority.leaf(&subject, process.clock.now())?)
+    Subject { common_name: "kube-apiserver".to_owned(), dns_names, addresses, ..Subject::default() }
 }
 
 /// TLS for a server of the cluster: its certificate, and clients by a certificate of one of these
 /// authorities or by nothing.
-pub(crate) fn tls_config(clients: &[&Authority], leaf: &Leaf) -> Result<rustls::ServerConfig> {
-    let (chain, key) = leaf.rustls()?;
+pub(crate) fn tls_config(
+    clients: &[&Authority],
+    certificate: Arc<Renewed>,
+) -> Result<rustls::ServerConfig> {
+    // An authority's key outlives its certificates, so this needs no renewal.
     let mut roots = rustls::RootCertStore::empty();
     for authority in clients {
         roots.roots.extend(authority.roots()?.roots.iter().cloned());
@@ -441,10 +468,9 @@ pub(crate) fn tls_config(clients: &[&Authority], leaf: &Leaf) -> Result<rustls::
         .allow_unauthenticated()
         .build()
         .context("the verifier of client certificates")?;
-    rustls::ServerConfig::builder()
+    Ok(rustls::ServerConfig::builder()
         .with_client_cert_verifier(clients)
-        .with_single_cert(chain, key)
-        .context("the server's certificate")
+        .with_cert_resolver(certificate))
 }
 
 /// The first host of a network: the `kubernetes` Service has it.

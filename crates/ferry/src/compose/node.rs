@@ -54,9 +54,7 @@ pub(crate) async fn start(
     let username = format!("{}{}", users::NODE_PREFIX, options.node_name);
     let user = UserInfo::named(&username, &[groups::NODES]);
     let client = control_plane.client(user, "kubelet");
-    let reviews = control_plane
-        .client(UserInfo::named(users::APISERVER, &[groups::MASTERS]), "kube-apiserver");
-    let server = kubelet_server(process, control_plane, Reviews::new(reviews))?;
+    let server = kubelet_server(process, control_plane, Reviews::new(client.clone()))?;
     let kubelet = Kubelet::new(
         kubelet_options(process, server),
         Parts {
@@ -194,10 +192,10 @@ fn kubelet_server(
         dns_names: vec![node.clone()],
         addresses: vec![process.node_ip, IpAddr::from([127, 0, 0, 1])],
     };
-    let leaf = control_plane.authority.leaf(&subject, process.clock.now())?;
+    let certificate = control_plane.renewed(subject, process.clock.now())?;
     Ok(ServerOptions {
         address: SocketAddr::from((process.node_ip, KUBELET_PORT)),
-        tls: Arc::new(tls_config(&[&control_plane.authority], &leaf)?),
+        tls: Arc::new(tls_config(&[&*control_plane.authority], certificate)?),
         access: Arc::new(reviews),
     })
 }

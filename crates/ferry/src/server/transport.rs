@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::pki::{Authority, Leaf};
+use crate::pki::Authority;
+use crate::pki::renew::Renewed;
 
 /// Connects anew for each request: they are few (logs, exec, proxy), and some last for hours.
 pub(crate) struct Transport {
@@ -27,12 +28,10 @@ pub(crate) struct Transport {
 
 impl Transport {
     /// A transport that trusts the cluster's authority and shows a client certificate.
-    pub(crate) fn new(authority: &Authority, client: &Leaf) -> Result<Self> {
-        let (chain, key) = client.rustls()?;
+    pub(crate) fn new(authority: &Authority, client: Arc<Renewed>) -> Result<Self> {
         let kubelets = rustls::ClientConfig::builder()
             .with_root_certificates(authority.roots()?)
-            .with_client_auth_cert(chain, key)
-            .context("the API server's client certificate")?;
+            .with_client_cert_resolver(client);
         let anyone = webhook::client_config(webhook::Trust::Anyone)?;
         Ok(Self {
             kubelets: TlsConnector::from(Arc::new(kubelets)),

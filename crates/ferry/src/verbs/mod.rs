@@ -1,6 +1,7 @@
 //! Ferry's own verbs, one file each, and their list.
 
 mod bench;
+mod certs;
 mod check;
 mod demo;
 mod dns;
@@ -17,6 +18,7 @@ pub(crate) fn all() -> Vec<Box<dyn Verb>> {
         Box::new(status::Status),
         Box::new(check::Check),
         Box::new(image::Image),
+        Box::new(certs::Certs),
         Box::new(bench::Bench),
         Box::new(dns::Dns),
         Box::new(demo::Demo),

@@ -8,14 +8,17 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// A watch on one file and the folder that it is in.
-pub(crate) struct FileWatch {
+pub struct FileWatch {
     inotify: Inotify,
     ready: AsyncFd<OwnedFd>,
 }
 
 impl FileWatch {
     /// Begins to watch.
-    pub(crate) fn new(path: &Path) -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the kernel has no more watches to give.
+    pub fn new(path: &Path) -> std::io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         if let Some(folder) = path.parent() {
             // The log is moved away and made anew when it is turned over.
@@ -27,7 +30,10 @@ impl FileWatch {
     }
 
     /// Begins to watch what is in a folder.
-    pub(crate) fn folder(path: &Path) -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// When there is no such folder, or the kernel has no more watches to give.
+    pub fn folder(path: &Path) -> std::io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let flags =
             AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVE | AddWatchFlags::IN_DELETE;
@@ -46,12 +52,15 @@ impl FileWatch {
     }
 
     /// Also watches this file, if it is there.
-    pub(crate) fn on(&self, path: &Path) {
+    pub fn on(&self, path: &Path) {
         let _absent = self.inotify.add_watch(path, AddWatchFlags::IN_MODIFY);
     }
 
     /// Returns when something happened since the last call.
-    pub(crate) async fn changed(&self) -> std::io::Result<()> {
+    ///
+    /// # Errors
+    /// When the kernel's queue cannot be read.
+    pub async fn changed(&self) -> std::io::Result<()> {
         loop {
             let mut guard = self.ready.readable().await?;
             match self.inotify.read_events() {

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use api::Value;
-use api::names::GroupResource;
-use api::object::{is_deleting, list_at, str_at, uid};
+use api::object::{list_at, str_at};
 use api::status::{ApiError, ApiResult};
 use apiserver::authn::{Authenticator, Credentials};
 use apiserver::resource::{ObjectApi, Resource, VirtualResource};
 use async_trait::async_trait;
-use auth::UserInfo;
-use auth::token::{Claims, Reference, TokenAuthority};
+use auth::token::TokenAuthority;
+use auth::{Quoted, UserInfo};
 use base::clock::SharedClock;
 use serde_json::json;
 
+use super::bound::still_stands;
 use crate::deps::Deps;
 use crate::kind::Kind;
 
@@ -74,20 +74,25 @@ impl Reviewer {
         token: &str,
         audiences: &[String],
     ) -> Result<(UserInfo, Vec<String>), String> {
+        let wrong = |why: String| format!("[invalid bearer token, {why}]");
         if self.tokens.is_mine(token) {
-            let now = self.clock.now().as_second();
+            let now = self.clock.now();
             let claims = self
                 .tokens
-                .verify(token, audiences, now)
-                .map_err(|error| format!("[invalid bearer token, {error}]"))?;
-            still_there(api, &claims).await?;
+                .verify(token, audiences, now.as_second())
+                .map_err(|error| wrong(error.to_string()))?;
+            still_stands(api, &claims, now).await.map_err(wrong)?;
             let asked = if audiences.is_empty() { self.tokens.audiences() } else { audiences };
             let fitting = claims.aud.iter().filter(|one| asked.contains(one)).cloned().collect();
             return Ok((claims.user(), fitting));
         }
         let own = self.tokens.audiences();
         if !audiences.is_empty() && !audiences.iter().any(|audience| own.contains(audience)) {
-            return Err("token audiences are not among those that were asked for".to_owned());
+            return Err(wrong(format!(
+                "token audiences {} is invalid for the target audiences {}",
+                Quoted(own),
+                Quoted(audiences)
+            )));
         }
         let credentials = Credentials { bearer_token: Some(token), ..Credentials::default() };
         match self.others.authenticate(&credentials).await {
@@ -96,43 +101,8 @@ impl Reviewer {
                 Ok((user, fitting))
             }
             Ok(None) => Err("invalid bearer token".to_owned()),
-            Err(error) => Err(error.to_string()),
+            Err(error) if error.code() == 401 => Err("invalid bearer token".to_owned()),
+            Err(error) => Err(wrong(error.to_string())),
         }
-    }
-}
-
-/// A token is void when its account, or what it is bound to, is gone or another of that name.
-async fn still_there(api: &dyn ObjectApi, claims: &Claims) -> Result<(), String> {
-    let own = &claims.kubernetes;
-    let namespace = own.namespace.as_str();
-    let bound = [
-        ("serviceaccounts", namespace, Some(&own.serviceaccount)),
-        ("pods", namespace, own.pod.as_ref()),
-        ("secrets", namespace, own.secret.as_ref()),
-    ];
-    for (resource, namespace, reference) in bound {
-        let Some(reference) = reference else { continue };
-        check(api, resource, namespace, reference).await?;
-    }
-    // A pod's node is information; a token bound to the node itself dies with it.
-    match &own.node {
-        Some(node) if own.pod.is_none() => check(api, "nodes", "", node).await,
-        _ => Ok(()),
-    }
-}
-
-async fn check(
-    api: &dyn ObjectApi,
-    resource: &str,
-    namespace: &str,
-    reference: &Reference,
-) -> Result<(), String> {
-    let found = api.get(&GroupResource::new("", resource), namespace, &reference.name).await;
-    let object = found.map_err(|error| error.to_string())?;
-    let same = reference.uid.is_empty() || uid(&object) == reference.uid;
-    if same && !(is_deleting(&object) && resource == "serviceaccounts") {
-        Ok(())
-    } else {
-        Err(format!("the token's {resource} {:?} is no longer there", reference.name))
     }
 }

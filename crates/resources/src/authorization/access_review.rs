@@ -11,7 +11,7 @@ use api::status::{ApiError, ApiResult};
 use apiserver::authz::Authorizer;
 use apiserver::resource::{ObjectApi, Resource, VirtualResource};
 use async_trait::async_trait;
-use auth::{Attributes, Decision, NonResource, ResourceAttributes, UserInfo};
+use auth::{Attributes, Decision, NonResource, ResourceAttributes, SelectorRequirement, UserInfo};
 use serde_json::json;
 
 use crate::deps::Deps;
@@ -88,6 +88,10 @@ impl About {
             let text = "at least one of user or group must be specified";
             errors.push(FieldError::invalid(spec.child("user"), "", text));
         }
+        if let Some(resource) = resource {
+            selector_errors(resource, "fieldSelector", &mut errors);
+            selector_errors(resource, "labelSelector", &mut errors);
+        }
         if self == Self::AnybodyHere {
             if let Some(resource) = resource
                 && str_at(resource, &["namespace"]) != namespace
@@ -135,10 +139,50 @@ fn target(review: &Value) -> auth::Target {
             subresource: text("subresource"),
             namespace: text("namespace"),
             name: text("name"),
+            field_selector: requirements(resource, "fieldSelector"),
+            label_selector: requirements(resource, "labelSelector"),
         });
     }
     let text = |field: &str| str_at(review, &["spec", "nonResourceAttributes", field]).to_owned();
     auth::Target::NonResource(NonResource { verb: text("verb"), path: text("path") })
+}
+
+fn selector_errors(resource: &Value, which: &str, errors: &mut ErrorList) {
+    let Some(selector) = at(resource, &[which]) else { return };
+    let path = Path::new("spec").child("resourceAttributes").child(which);
+    let raw = str_at(selector, &["rawSelector"]);
+    let given = !list_at(selector, &["requirements"]).is_empty();
+    if !raw.is_empty() && given {
+        let text = "may not specified at the same time as requirements";
+        errors.push(FieldError::invalid(path.child("rawSelector"), raw, text));
+    } else if raw.is_empty() && !given {
+        let text = format!("when {path} is specified, requirements or rawSelector is required");
+        errors.push(FieldError::required(path.child("requirements"), text));
+    }
+}
+
+/// What a selector of a review requires.
+fn requirements(resource: &Value, which: &str) -> Vec<SelectorRequirement> {
+    let Some(selector) = at(resource, &[which]) else { return Vec::new() };
+    let raw = str_at(selector, &["rawSelector"]);
+    if !raw.is_empty() {
+        return if which == "fieldSelector" {
+            SelectorRequirement::of_fields(raw)
+        } else {
+            SelectorRequirement::of_labels(raw)
+        };
+    }
+    let given = list_at(selector, &["requirements"]).iter();
+    given
+        .map(|one| SelectorRequirement {
+            key: str_at(one, &["key"]).to_owned(),
+            operator: str_at(one, &["operator"]).to_owned(),
+            values: list_at(one, &["values"])
+                .iter()
+                .filter_map(|value| value.as_str().map(str::to_owned))
+                .collect(),
+        })
+        .collect()
 }
 
 #[async_trait]

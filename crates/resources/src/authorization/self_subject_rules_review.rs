@@ -11,8 +11,9 @@ use auth::UserInfo;
 use auth::rbac::Rule;
 use serde_json::json;
 
-use crate::deps::{Deps, PolicySource};
+use crate::deps::Deps;
 use crate::kind::Kind;
+use apiserver::authz::PolicySource;
 
 /// The kind.
 #[must_use]
@@ -39,6 +40,12 @@ impl VirtualResource for Reviewer {
         }
         let rules = self.0.policy().rules_for(user, namespace);
         review["status"] = status(&rules);
+        if user.node_name().is_some() {
+            // What a node may do depends on its pods, and is no list. (node authorizer)
+            let text = "node authorizer does not support user rule resolution";
+            review["status"]["incomplete"] = true.into();
+            review["status"]["evaluationError"] = text.into();
+        }
         Ok(review)
     }
 }

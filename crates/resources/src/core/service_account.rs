@@ -63,6 +63,15 @@ impl SubresourceHandler for TokenRequests {
         let accounts = GroupResource::new("", "serviceaccounts");
         let account = api.get(&accounts, &request.namespace, &request.name).await?;
         let mut body = request.body.unwrap_or_else(|| json!({}));
+        let asked_uid = uid(&body);
+        if !asked_uid.is_empty() && asked_uid != uid(&account) {
+            // (TokenRequestServiceAccountUIDValidation)
+            let text = format!(
+                "the UID in the token request ({asked_uid}) does not match the UID of the service account ({})",
+                uid(&account)
+            );
+            return Err(ApiError::conflict(&accounts, &request.name, &text));
+        }
         default(&mut body, &self.tokens);
         check(&request.name, &body)?;
         let bound = bound_object(api, &request.namespace, &request.name, &body).await?;

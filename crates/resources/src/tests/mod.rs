@@ -11,7 +11,7 @@ use std::sync::Arc;
 use api::Value;
 use api::status::{ApiError, ApiResult};
 use apiserver::authn::{Authenticator, Credentials};
-use apiserver::authz::Authorizer;
+use apiserver::authz::{Authorizer, PolicySource};
 use apiserver::resource::{
     HttpRequest, HttpResponse, Resource, SubresourceBehaviour, WriteContext,
 };
@@ -22,7 +22,7 @@ use auth::{Attributes, Decision, UserInfo};
 use base::rng::SharedRng;
 use serde_json::json;
 
-use crate::deps::{Deps, NodeTransport, PolicySource, Target};
+use crate::deps::{Deps, NodeTransport, Target};
 use crate::{all, facts};
 
 struct Nothing;

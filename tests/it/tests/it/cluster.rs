@@ -6,20 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use access::authn::{AuthenticatorChain, BootstrapTokens, LateApi, ServiceAccountTokens};
+use access::authz::Authorization;
 use api::status::{ApiError, ApiResult};
 use api::typed::Kind;
-use apiserver::authn::{Authenticator, Credentials};
+use apiserver::authn::Authenticator;
 use apiserver::authz::Authorizer;
 use apiserver::resource::{HttpRequest, HttpResponse};
 use async_trait::async_trait;
-use auth::rbac::Policy;
 use auth::token::TokenAuthority;
 use auth::{Attributes, Decision, UserInfo};
 use base::drain::Drain;
 use base::rng::SharedRng;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use parking_lot::Mutex;
 use reconcile::{Caches, Delete, Event, Key, Patch, Writer};
 use serde_json::json;
+use testkit::ApiServer;
 
 /// How long anything may take; a state that is not reached by then is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,12 +31,47 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Cluster {
     pub(crate) writer: Writer,
     pub(crate) caches: Caches,
+    pub(crate) server: ApiServer,
+    pub(crate) authorization: Authorization,
+    refusals: Refusals,
     drain: Drain,
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.drain.cancel();
+        let refused = self.refusals.0.lock().clone();
+        // Whatever else a test is about: no part of the cluster asked for what its role forbids.
+        assert!(
+            refused.is_empty() || std::thread::panicking(),
+            "parts were refused what they need: {refused:#?}"
+        );
+    }
+}
+
+/// What the parts of the cluster asked for and were not allowed.
+#[derive(Clone, Default)]
+struct Refusals(Arc<Mutex<Vec<String>>>);
+
+/// The authorizers of production, with a note of every refusal of one of the cluster's own parts.
+struct Noted {
+    chain: Arc<dyn Authorizer>,
+    refusals: Refusals,
+}
+
+#[async_trait]
+impl Authorizer for Noted {
+    async fn authorize(&self, attributes: &Attributes) -> Decision {
+        let decision = self.chain.authorize(attributes).await;
+        let user = attributes.user.username.as_str();
+        // Nobody in particular is no part of the cluster.
+        if user.starts_with("system:")
+            && user != auth::users::ANONYMOUS
+            && !matches!(decision, Decision::Allow(_))
+        {
+            self.refusals.0.lock().push(format!("{user}: {:?}", attributes.target));
+        }
+        decision
     }
 }
 
@@ -49,28 +87,61 @@ pub(crate) async fn without_node() -> Cluster {
     let rng = SharedRng::seeded(7);
     let services = Arc::new(webhook::Services::default());
     let webhooks = Arc::new(webhook::Caller::new(services.clone()));
-    let server = testkit::api_server_with(resources::all(&deps(&rng)), |options| {
-        let deps = admission::Deps::new(rng.clone(), base::clock::system(), webhooks);
+    let (authorization, refusals) = (Authorization::default(), Refusals::default());
+    let key = auth::token::generate_key().expect("the system gives randomness");
+    let tokens = TokenAuthority::new("https://it", &["https://it"], &key, &[]);
+    let tokens = Arc::new(tokens.expect("a key made just now"));
+    let late_api = LateApi::default();
+    let authenticators: Vec<Arc<dyn Authenticator>> = vec![
+        Arc::new(ServiceAccountTokens {
+            authority: tokens.clone(),
+            clock: base::clock::system(),
+            api: late_api.clone(),
+        }),
+        Arc::new(BootstrapTokens { clock: base::clock::system(), api: late_api.clone() }),
+    ];
+    let chain: Arc<dyn Authenticator> = Arc::new(AuthenticatorChain(authenticators.clone()));
+    let deps = deps(&rng, &authorization, tokens.clone(), chain);
+    let server = testkit::api_server_with(resources::all(&deps), |options| {
+        options.authenticators = authenticators;
+        let noted = Noted { chain: authorization.chain(), refusals: refusals.clone() };
+        options.authorizers = vec![Arc::new(noted)];
+        let deps = admission::Deps::new(rng.clone(), base::clock::system(), webhooks)
+            .authorized_by(authorization.chain(), authorization.policy());
         options.admission = admission::standard(&deps);
     });
-    services.serve_from(Arc::downgrade(&server.server.object_api()));
+    let api = server.server.object_api();
+    assert!(late_api.set(api.clone()).is_ok(), "set once");
+    services.serve_from(Arc::downgrade(&api));
     let drain = Drain::new();
     let caches = Caches::new(server.client(), rng, drain.clone());
+    authorization.follow(&caches);
+    access::bootstrap::rbac(&*api).await.expect("the default roles");
     let options = controllers::ControllersOptions {
-        root_ca_pem: "-----BEGIN CERTIFICATE-----\n".to_owned(),
+        root_ca_pem: tokio::sync::watch::channel("-----BEGIN CERTIFICATE-----\n".to_owned()).1,
+        token_issuer: Some(Arc::new(LegacyTokens(tokens))),
         ..controllers::ControllersOptions::default()
     };
-    let client = server.client();
-    let for_each = client.clone();
-    let running =
-        controllers::run(move |_| for_each.clone(), caches.clone(), options, drain.clone());
-    tokio::spawn(running);
-    let cluster = Cluster { writer: Writer::new(client, "it"), caches, drain };
+    let writer = Writer::new(server.client(), "it");
+    let of_each = server.clone();
+    let client_for = move |name: &str| {
+        of_each.client_as(match controllers::account(name) {
+            Some(account) => UserInfo::of_service_account("kube-system", account),
+            None => UserInfo::named(auth::users::CONTROLLER_MANAGER, &[]),
+        })
+    };
+    tokio::spawn(controllers::run(client_for, caches.clone(), options, drain.clone()));
+    let cluster = Cluster { writer, caches, server, authorization, refusals, drain };
     cluster.namespace("default").await;
     cluster
 }
 
 impl Cluster {
+    /// Forgets what was refused so far: the test asked for it.
+    pub(crate) fn expect_refusals(&self) {
+        self.refusals.0.lock().clear();
+    }
+
     /// Makes a namespace and waits for its default service account.
     pub(crate) async fn namespace(&self, name: &str) {
         let mut namespace = Namespace::default();
@@ -180,44 +251,36 @@ async fn run(writer: &Writer, pod: &Pod, addresses: &AtomicU32) {
 struct Nobody;
 
 #[async_trait]
-impl Authenticator for Nobody {
-    async fn authenticate(&self, _: &Credentials<'_>) -> ApiResult<Option<UserInfo>> {
-        Ok(None)
-    }
-}
-
-#[async_trait]
-impl Authorizer for Nobody {
-    async fn authorize(&self, _: &Attributes) -> Decision {
-        Decision::NoOpinion(String::new())
-    }
-}
-
-#[async_trait]
 impl resources::NodeTransport for Nobody {
     async fn send(&self, _: &resources::Target, _: HttpRequest) -> ApiResult<HttpResponse> {
         Err(ApiError::unavailable("there is no node here"))
     }
 }
 
-impl resources::PolicySource for Nobody {
-    fn policy(&self) -> Arc<Policy> {
-        Arc::default()
+struct LegacyTokens(Arc<TokenAuthority>);
+
+impl controllers::TokenIssuer for LegacyTokens {
+    fn issue(&self, ns: &str, account: &str, uid: &str, secret: &str) -> Result<String, String> {
+        let claims = auth::legacy_token::LegacyClaims::new(ns, account, uid, secret);
+        self.0.sign_legacy(&claims).map_err(|error| error.to_string())
     }
 }
 
-fn deps(rng: &SharedRng) -> resources::Deps {
-    let key = auth::token::generate_key().expect("the system gives randomness");
-    let tokens = TokenAuthority::new("https://it", &["https://it"], &key, &[]);
+fn deps(
+    rng: &SharedRng,
+    authorization: &Authorization,
+    tokens: Arc<TokenAuthority>,
+    authenticator: Arc<dyn Authenticator>,
+) -> resources::Deps {
     resources::Deps {
         clock: base::clock::system(),
         rng: rng.clone(),
         service_networks: vec!["10.96.0.0/12".parse().expect("a network")],
         node_ports: 30_000..=32_767,
         nodes: Arc::new(Nobody),
-        tokens: Arc::new(tokens.expect("a key made just now")),
-        authenticator: Arc::new(Nobody),
-        authorizer: Arc::new(Nobody),
-        policy: Arc::new(Nobody),
+        tokens,
+        authenticator,
+        authorizer: authorization.chain(),
+        policy: authorization.policy(),
     }
 }

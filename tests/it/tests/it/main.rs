@@ -5,6 +5,7 @@
 
 mod admission;
 mod aggregation;
+mod auth;
 mod cluster;
 mod controllers;
 mod hooks;

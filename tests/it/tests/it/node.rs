@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::{UserInfo, groups};
 use base::drain::Drain;
 use base::rng::SharedRng;
 use container_runtime::memory::MemoryRuntime;
@@ -21,6 +22,8 @@ use crate::cluster::{self, Cluster};
 struct Bench {
     cluster: Cluster,
     client: kube::Client,
+    /// The kubelet's own client, with the rights of a node and no others.
+    node: kube::Client,
     runtime: Arc<MemoryRuntime>,
     drain: Drain,
     dir: tempfile::TempDir,
@@ -34,6 +37,7 @@ impl Bench {
         }
         let bench = Self {
             client: cluster.writer.client().clone(),
+            node: cluster.server.client_as(UserInfo::named("system:node:n1", &[groups::NODES])),
             cluster,
             runtime: Arc::new(MemoryRuntime::new(base::clock::system())),
             drain: Drain::new(),
@@ -61,7 +65,7 @@ impl Bench {
     fn kubelet_with(&self, options: KubeletOptions, drain: Drain) {
         let rng = SharedRng::seeded(2);
         let parts = Parts {
-            client: self.client.clone(),
+            client: self.node.clone(),
             caches: self.cluster.caches.clone(),
             runtime: self.runtime.clone(),
             images: self.runtime.clone(),

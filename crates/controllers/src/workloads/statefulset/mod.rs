@@ -12,10 +12,9 @@ use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 use reconcile::{
-    Action, Cache, Class, Ctx, Delete, Error, Expectations, Failure, Key, Patch, Reconciler,
-    Watches, or_gone,
+    Action, Cache, Class, Ctx, Delete, Error, Expectations, Failure, Key, Reconciler, Watches,
+    or_gone,
 };
-use serde_json::json;
 
 use self::plan::{Revisions, Step};
 use crate::common::history::{self, History};
@@ -235,8 +234,10 @@ impl Controller {
         for claim in identity::claims(set, ordinal).into_values() {
             let key = Key::of(&claim.metadata);
             let owners = identity::claim_owners(set, Some(pod), true);
-            let patch = Patch::Merge(json!({"metadata": {"ownerReferences": owners}}));
-            or_gone(ctx.writer.patch::<PersistentVolumeClaim>(&key, "", patch).await)?;
+            let found = or_gone(ctx.writer.get::<PersistentVolumeClaim>(&key).await)?;
+            let Some(mut live) = found else { continue };
+            live.metadata.owner_references = Some(owners);
+            or_gone(ctx.writer.update(&live).await)?;
         }
         Ok(())
     }

@@ -1,21 +1,20 @@
 //! RBAC in force: a policy made anew after a role or binding has changed, and the authorizer that
-//! asks it; the kubelets' own authorizer beside it.
+//! asks it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::Value;
 use api::k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use apiserver::authz::Authorizer;
+use apiserver::authz::{Authorizer, PolicySource};
 use async_trait::async_trait;
-use auth::rbac::{Objects, Policy, Rule, rules_of};
-use auth::{Attributes, Decision, Target, groups};
+use auth::rbac::{Objects, Policy};
+use auth::{Attributes, Decision, groups};
 use parking_lot::Mutex;
 use reconcile::{Cache, Caches};
-use resources::PolicySource;
 
 /// The policy of the present moment, by the shared caches of roles and bindings.
-pub(crate) struct Rbac {
+pub struct Rbac {
     roles: Cache<Role>,
     cluster_roles: Cache<ClusterRole>,
     role_bindings: Cache<RoleBinding>,
@@ -26,7 +25,8 @@ pub(crate) struct Rbac {
 
 impl Rbac {
     /// Begins to follow roles and bindings.
-    pub(crate) fn follow(caches: &Caches) -> Arc<Self> {
+    #[must_use]
+    pub fn follow(caches: &Caches) -> Arc<Self> {
         let stale = Arc::new(AtomicBool::new(true));
         let rbac = Self {
             roles: caches.of(),
@@ -86,7 +86,7 @@ impl PolicySource for Rbac {
 
 /// A policy source for those that are made before the caches.
 #[derive(Default)]
-pub(crate) struct LatePolicy(pub(crate) std::sync::OnceLock<Arc<Rbac>>);
+pub struct LatePolicy(pub std::sync::OnceLock<Arc<Rbac>>);
 
 impl PolicySource for LatePolicy {
     fn policy(&self) -> Arc<Policy> {
@@ -96,54 +96,16 @@ impl PolicySource for LatePolicy {
 
 /// The authorizer of RBAC. `system:masters` are let through before any role is read, so that a
 /// cluster whose roles are broken can be mended.
-pub(crate) struct RbacAuthorizer(pub(crate) Arc<LatePolicy>);
+pub struct RbacAuthorizer(pub Arc<LatePolicy>);
 
 #[async_trait]
 impl Authorizer for RbacAuthorizer {
     async fn authorize(&self, attributes: &Attributes) -> Decision {
         if attributes.user.is_in(groups::MASTERS) {
-            return Decision::Allow("the caller is in system:masters".to_owned());
+            return Decision::Allow(String::new());
         }
         let Some(rbac) = self.0.0.get() else { return Decision::NoOpinion(String::new()) };
         rbac.synced().await;
         rbac.policy().authorize(attributes)
-    }
-}
-
-/// What kubelets may do, by the rules of the role `system:node`. (Node authorizer)
-pub(crate) struct NodeAuthorizer {
-    rules: Vec<Rule>,
-}
-
-impl Default for NodeAuthorizer {
-    fn default() -> Self {
-        let roles = auth::bootstrap::roles();
-        let own = roles.iter().find(|role| role["metadata"]["name"] == "system:node");
-        Self { rules: own.map(rules_of).unwrap_or_default() }
-    }
-}
-
-#[async_trait]
-impl Authorizer for NodeAuthorizer {
-    async fn authorize(&self, attributes: &Attributes) -> Decision {
-        let Some(node) = attributes.user.node_name() else {
-            return Decision::NoOpinion(String::new());
-        };
-        let Target::Resource(wanted) = &attributes.target else {
-            return Decision::NoOpinion(String::new());
-        };
-        // A node's Lease and the node itself are its own only.
-        let is_own_kind = matches!(
-            (wanted.group.as_str(), wanted.resource.as_str()),
-            ("", "nodes") | ("coordination.k8s.io", "leases") | ("storage.k8s.io", "csinodes")
-        );
-        let writes = matches!(wanted.verb.as_str(), "update" | "patch" | "delete");
-        if is_own_kind && writes && wanted.name != node {
-            return Decision::NoOpinion(format!("node {node:?} may only change its own"));
-        }
-        if self.rules.iter().any(|rule| rule.allows(wanted)) {
-            return Decision::Allow(format!("node {node:?} may, by the role system:node"));
-        }
-        Decision::NoOpinion(String::new())
     }
 }
