@@ -3,7 +3,7 @@
 # manifests with kubectl where it is, and with Ferry's own verbs. Every request is counted.
 #
 #   e2e.sh [STEP…]            all steps, or these: objects rollout replace dns nodeport recover clean
-#   FERRY_E2E_ROUNDS=N        rollouts under load (default 4)
+#   FERRY_E2E_ROUNDS=N        rollouts under load and back (default 10)
 #   FERRY_E2E_REQUESTS=N      requests at least in each (default 10000)
 #   FERRY_E2E_KEEP=1          leave the data folder for a look
 set -uo pipefail
@@ -29,7 +29,7 @@ ip link set ferry-e2e up
 
 export FERRY_DATA_DIR=$dir/data
 export KUBECONFIG=$dir/data/server/kubeconfig.yaml
-rounds=${FERRY_E2E_ROUNDS:-4}
+rounds=${FERRY_E2E_ROUNDS:-10}
 requests=${FERRY_E2E_REQUESTS:-10000}
 passed=0 failed=0
 server=
@@ -86,6 +86,17 @@ images() {
   check "image save and import" bash -c "'$ferry' image save oliwave/kubia:v1 -o '$dir/kubia.tar' && '$ferry' image import '$dir/kubia.tar'"
 }
 
+# seen PATTERN GET-ARGS…: waits until a watch shows a line of this pattern. The watch itself is not
+# waited for: it would end only with its next line. One that ends before is begun again.
+seen() {
+  local pattern=$1 try; shift
+  for try in 1 2 3; do
+    grep -q -m1 -E -- "$pattern" < <(timeout 60 "$ferry" get "$@" -w --no-headers 2>>"$dir/server.log") && return
+    say "watch $try of $* ended without '$pattern'"
+  done
+  return 1
+}
+
 ready_pods() { k get pods -l app=kubia -o 'jsonpath={.items[*].status.podIP}' | wc -w; }
 service_ip() { k get svc kubia -o 'jsonpath={.spec.clusterIP}'; }
 
@@ -106,7 +117,7 @@ step_objects() {
     has "$name: get all -n kube-system" "kube-apiserver" "$("$c" get all -n kube-system 2>&1)"
   done
   is "three pods have addresses of their own" 3 "$(k get pods -l app=kubia -o 'jsonpath={range .items[*]}{.status.podIP}{"\n"}{end}' | sort -u | grep -c .)"
-  has "the service answers" "This is v1 running in pod" "$(curl -s -m 5 "http://$(service_ip)/")"
+  has "the service answers" "This is v1 running in pod" "$(curl -sS -m 5 "http://$(service_ip)/" 2>&1)"
   check "the built-in image runs too" bash -c "'$ferry' create deployment builtin --image=ferry.local/demo:v2 && timeout 60 '$ferry' rollout status deployment/builtin && '$ferry' delete deployment builtin"
 }
 
@@ -126,35 +137,33 @@ spec:
 YAML
 }
 
-# sum FILE FIELD
-field() { sed -n "s/.*\"$2\":\([0-9.]*\).*/\1/p" "$1" | tail -n 1; }
+# field FILE NAME DEFAULT: a number out of a tally, or the default where there is none.
+field() { local found; found=$(sed -n "s/.*\"$2\":\([0-9.]*\).*/\1/p" "$1" | tail -n 1); echo "${found:-$3}"; }
 
 # under_load NAME COMMAND…: requests from the node and from a pod while the command runs.
 under_load() {
   local name=$1; shift
   k delete pod load --ignore-not-found --force --grace-period=0 >/dev/null 2>&1
-  load_pod load "$((requests / 2))" | k apply -f - >/dev/null 2>&1
+  load_pod load "$((requests * 2))" | k apply -f - >/dev/null 2>&1
   "$ferry" bench requests --url "http://$(service_ip)/" --concurrency 2 >"$dir/node.json" 2>>"$dir/server.log" &
   local load=$!
-  timeout 20 "$ferry" get pod load -w --no-headers 2>/dev/null | grep -q -m1 -E 'Running|Completed'
+  seen 'Running|Completed' pod load
   "$@" >"$dir/out" 2>&1 || { bad "$name: $*"; tail -n 5 "$dir/out"; }
-  # The pod ends after its share; the node's client goes on until then.
-  for _ in $(seq 600); do
-    case $(k get pod load -o 'jsonpath={.status.phase}') in Succeeded | Failed) break ;; esac
-    timeout 1 "$ferry" get pod load -w >/dev/null 2>&1
-  done
+  # The pod ends after its share, which takes longer than a rollout; the node's client goes on
+  # until then.
+  seen 'Completed|Error' pod load
   kill -TERM $load; wait $load
   k logs load >"$dir/pod.json" 2>&1
   local total=0 lost=0 slowest=0 n
   for n in node pod; do
-    total=$((total + $(field "$dir/$n.json" requests || echo 0)))
-    lost=$((lost + $(field "$dir/$n.json" failed || echo 1)))
-    slowest=$(printf '%s\n%s\n' "$slowest" "$(field "$dir/$n.json" slowest_ms)" | sort -g | tail -n 1)
+    total=$((total + $(field "$dir/$n.json" requests 0)))
+    lost=$((lost + $(field "$dir/$n.json" failed 1)))
+    slowest=$(printf '%s\n%s\n' "$slowest" "$(field "$dir/$n.json" slowest_ms 0)" | sort -g | tail -n 1)
   done
   if [ "$lost" -eq 0 ] && [ "$total" -ge "$requests" ]; then
     ok "$name: $total requests, none lost, slowest $slowest ms"
   else
-    bad "$name: $total requests, $lost lost, slowest $slowest ms"; cat "$dir/node.json" "$dir/pod.json"
+    bad "$name: $total requests, $lost lost, slowest $slowest ms"; cat "$dir/node.json" "$dir/pod.json"; k describe pod load | tail -n 12
   fi
 }
 
@@ -165,9 +174,11 @@ step_rollout() {
   local round
   for round in $(seq "$rounds"); do
     under_load "rollout $round: v1 to v2" roll v2
-    has "rollout $round: both versions answered" '"v2":' "$(cat "$dir/node.json")"
+    for client in node pod; do
+      has "rollout $round: both versions answered the $client" '"v1":' "$(grep -o '"versions":.*"v2":' "$dir/$client.json")"
+    done
     under_load "rollout $round: undo" undo
-    has "rollout $round: v1 answers again" "This is v1" "$(curl -s -m 5 "http://$(service_ip)/")"
+    has "rollout $round: v1 answers again" "This is v1" "$(curl -sS -m 5 "http://$(service_ip)/" 2>&1)"
   done
   has "rollout history" "REVISION" "$(f rollout history deployment/kubia-dp 2>&1)"
 }
@@ -193,7 +204,7 @@ step_replace() {
   is "three pods again" 3 "$(ready_pods)"
   local pod; pod=$(k get pods -l app=kubia -o 'jsonpath={.items[0].metadata.name}')
   kill -KILL "$(process_of "$pod")"
-  timeout 30 "$ferry" get pods -l app=kubia -w --no-headers 2>/dev/null | grep -q -m1 -E '1 \('
+  seen '1 \(' pods -l app=kubia
   has "a killed container is restarted" "1" "$(k get pods -l app=kubia -o 'jsonpath={.items[*].status.containerStatuses[0].restartCount}')"
 }
 
@@ -218,7 +229,7 @@ spec:
   containers:
   - {name: look, image: "$image", args: [dns, lookup, "$1"]}
 YAML
-  timeout 30 "$ferry" get pod look -w --no-headers 2>/dev/null | grep -q -m1 -E 'Completed|Error'
+  seen 'Completed|Error' pod look
   has "a pod resolves $1" "$2" "$(k logs look 2>&1)"
   k delete pod look --force --grace-period=0 >/dev/null 2>&1
 }
@@ -240,7 +251,7 @@ step_recover() {
   curl -s -m 2 "http://10.96.0.1/" >/dev/null 2>&1
   start_server || return
   wait $load
-  is "no request was lost while Ferry was dead" 0 "$(field "$dir/node.json" failed)"
+  is "no request was lost while Ferry was dead" 0 "$(field "$dir/node.json" failed 1)"
   is "the pods are the same" "$before" "$(k get pods -l app=kubia -o 'jsonpath={.items[*].metadata.uid}')"
   is "none was restarted" "$restarts" "$(k get pods -l app=kubia -o 'jsonpath={.items[*].status.containerStatuses[0].restartCount}')"
   is "what was acknowledged is there" b "$(k get configmap kept -o 'jsonpath={.data.a}')"

@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 /// The largest body that `/echo` gives back.
@@ -26,6 +27,9 @@ const ECHO_LIMIT: usize = 1 << 20;
 /// Longest time, in milliseconds, and most memory, in MiB, that `/burn` takes.
 const BURN_MS_MAX: u64 = 600_000;
 const BURN_MIB_MAX: usize = 4096;
+
+/// How long a connection that was taken may be without a request when the server ends.
+const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
 struct Demo {
     version: String,
@@ -86,9 +90,14 @@ async fn serve() -> Result<()> {
 
 async fn connection(demo: Arc<Demo>, stream: TcpStream, drain: Drain) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let demo = demo.clone();
-        async move { Ok::<_, Infallible>(demo.answer(request).await) }
+    let asked = Arc::new(Notify::new());
+    let service = service_fn({
+        let asked = asked.clone();
+        move |request| {
+            asked.notify_one();
+            let demo = demo.clone();
+            async move { Ok::<_, Infallible>(demo.answer(request).await) }
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -97,7 +106,7 @@ async fn connection(demo: Arc<Demo>, stream: TcpStream, drain: Drain) {
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = drain.cancelled() => {
+        () = first_request(&drain, &asked) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -107,6 +116,14 @@ async fn connection(demo: Arc<Demo>, stream: TcpStream, drain: Drain) {
     {
         eprintln!("a connection ended early: {error}");
     }
+}
+
+/// Waits for the end, and then for the connection's first request: hyper closes a connection that
+/// it has read nothing of, though its request may lie in the socket.
+async fn first_request(drain: &Drain, asked: &Notify) {
+    drain.cancelled().await;
+    // A connection without a request by then wants none.
+    let _ = tokio::time::timeout(FIRST_REQUEST_WAIT, asked.notified()).await;
 }
 
 impl Demo {
@@ -196,4 +213,32 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
         .headers_mut()
         .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn a_request_that_comes_after_the_end_on_a_connection_from_before_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let demo = Demo {
+            version: "v1".to_owned(),
+            hostname: "here".to_owned(),
+            failing: Mutex::default(),
+        };
+        let drain = Drain::new();
+        drain.cancel();
+        let served = tokio::spawn(connection(Arc::new(demo), stream, drain));
+        // Served until it waits: the end has been seen before the request is sent.
+        tokio::task::yield_now().await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("This is v1 running in pod here\n"), "{answer}");
+        served.await.unwrap();
+    }
 }
