@@ -57,9 +57,10 @@ main=$BASHPID
 finish() {
   # Subshells inherit the trap; the end is the main shell's.
   [ "$BASHPID" = "$main" ] || return
+  # Clients that send without end must not outlive what they send to.
+  local left; left=$(jobs -p | grep -vx "$server"); [ -z "$left" ] || kill -KILL $left 2>/dev/null
   [ -n "$server" ] && kill -TERM "$server" 2>/dev/null && wait "$server" 2>/dev/null
   "$ferry" server --clean --data-dir "$FERRY_DATA_DIR" 2>>"$dir/server.log" || bad "everything was taken away"
-  local left
   left=$(pgrep -af "ferry-shim.*$dir"; comm -13 "$dir/cgroups" <(cgroups); ip -o link | grep -o 'fry[^@:]*'; nft list tables 2>/dev/null | grep ferry)
   is "nothing is left on the machine" "" "$left"
   umount /var/log/pods 2>/dev/null
@@ -68,6 +69,7 @@ finish() {
   [ "$failed" -eq 0 ]
 }
 trap 'finish; exit $?' EXIT
+trap 'exit 143' TERM INT
 
 # The verbs under test: kubectl where there is one, Ferry's own always.
 clients=("$ferry")
