@@ -147,7 +147,8 @@ under_load() {
   local name=$1; shift
   k delete pod load --ignore-not-found --force --grace-period=0 >/dev/null 2>&1
   load_pod load "$((requests * 2))" | k apply -f - >/dev/null 2>&1
-  "$ferry" bench requests --url "http://$(service_ip)/" --concurrency 2 >"$dir/node.json" 2>>"$dir/server.log" &
+  local url; url=http://$(service_ip)/
+  "$ferry" bench requests --url "$url" --concurrency 2 >"$dir/node.json" 2>>"$dir/server.log" &
   local load=$!
   seen 'Running|Completed' pod load
   "$@" >"$dir/out" 2>&1 || { bad "$name: $*"; tail -n 5 "$dir/out"; }
@@ -247,7 +248,9 @@ step_recover() {
   local before; before=$(k get pods -l app=kubia -o 'jsonpath={.items[*].metadata.uid}')
   local restarts; restarts=$(k get pods -l app=kubia -o 'jsonpath={.items[*].status.containerStatuses[0].restartCount}')
   k create configmap kept --from-literal=a=b >/dev/null 2>&1
-  "$ferry" bench requests --url "http://$(service_ip)/" --count 5000 --concurrency 2 >"$dir/node.json" 2>/dev/null &
+  # Asked for before: the client in the background would ask a server that is dead by then.
+  local url; url=http://$(service_ip)/
+  "$ferry" bench requests --url "$url" --count 5000 --concurrency 2 >"$dir/node.json" 2>/dev/null &
   local load=$!
   kill -KILL "$server"; wait "$server" 2>/dev/null
   curl -s -m 2 "http://10.96.0.1/" >/dev/null 2>&1
