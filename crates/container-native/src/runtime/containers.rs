@@ -223,7 +223,7 @@ impl NativeRuntime {
                     state.early.remove(id)
                 };
                 if let Some((code, at)) = early {
-                    self.container_ended(id, code, at.max(now));
+                    self.container_ended(id, code, at);
                 }
                 Ok(())
             }

@@ -152,7 +152,9 @@ impl ContainerRecord {
     pub(crate) fn finish(&mut self, code: i32, at: i64, oom: bool) {
         self.state = ContainerState::Exited;
         self.exit_code = code;
-        self.finished_at = at;
+        // The start is noted when the shim's answer is here, the end by the shim itself: a process
+        // that ends at once may seem to end before it began.
+        self.finished_at = at.max(self.started_at);
         self.pid = 0;
         self.reason = match (oom, code) {
             (true, _) => "OOMKilled",
