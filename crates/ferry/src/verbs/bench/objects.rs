@@ -1,7 +1,8 @@
 //! The objects that benchmarks write: ConfigMaps of a size, Pods of 2.4 KB, hollow Nodes.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use cli::{Api, Failure};
+use futures::{AsyncBufReadExt as _, StreamExt as _};
 use serde_json::{Value, json};
 
 /// Where they are.
@@ -109,14 +110,22 @@ pub(super) async fn make_namespace(api: &Api) -> Result<()> {
     }
 }
 
-/// Takes everything away.
+/// Takes everything away, and waits until the namespace is gone: the next benchmark makes it anew.
 pub(super) async fn remove_all(api: &Api) -> Result<()> {
+    let path = format!("/api/v1/namespaces?watch=1&fieldSelector=metadata.name%3D{NAMESPACE}");
+    // Begun before the deletion, so that its end cannot be missed.
+    let mut changes = api.stream(&path, "application/json").await?.lines();
     let now = json!({ "gracePeriodSeconds": 0 });
     api.send("DELETE", &Kind::Pod.collection(), &now).await?;
     api.send("DELETE", &format!("/api/v1/nodes?labelSelector={LABEL}%3Dnode"), &Value::Null)
         .await?;
     api.send("DELETE", &format!("/api/v1/namespaces/{NAMESPACE}"), &Value::Null).await?;
-    Ok(())
+    loop {
+        let change = changes.next().await.context("the server ended the watch of namespaces")??;
+        if change.starts_with("{\"type\":\"DELETED\"") {
+            return Ok(());
+        }
+    }
 }
 
 fn is_conflict(error: &anyhow::Error) -> bool {
