@@ -3,7 +3,7 @@
 # manifests with kubectl where it is, and with Ferry's own verbs. Every request is counted.
 #
 #   e2e.sh [STEP…]            all steps, or these: objects rollout replace dns nodeport recover clean
-#   FERRY_E2E_ROUNDS=N        rollouts under load and back (default 3; 10 make the twenty
+#   FERRY_E2E_ROUNDS=N        rollouts under load and back (default 4; 10 make the twenty
 #                             runs of the lab, see docs/untested.md for what came of them)
 #   FERRY_E2E_REQUESTS=N      requests at least in each (default 10000)
 #   FERRY_E2E_KEEP=1          leave the data folder for a look
@@ -30,7 +30,7 @@ ip link set ferry-e2e up
 
 export FERRY_DATA_DIR=$dir/data
 export KUBECONFIG=$dir/data/server/kubeconfig.yaml
-rounds=${FERRY_E2E_ROUNDS:-3}
+rounds=${FERRY_E2E_ROUNDS:-4}
 requests=${FERRY_E2E_REQUESTS:-10000}
 passed=0 failed=0
 server=
