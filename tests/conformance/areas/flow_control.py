@@ -1,6 +1,6 @@
 """Priority and fairness as objects."""
 
-from harness import conformance, equal, newer, unique
+from harness import conformance, equal, newer, retry_conflict, unique
 from operations import Walk, discovered
 
 GROUP = "flowcontrol.apiserver.k8s.io"
@@ -19,9 +19,14 @@ def through_status(walk, kind):
     patched = walk.annotate(status, "patchedstatus", before,
                             {"status": {"conditions": [entry("PatchStatusFailed")]}})
     equal([c["type"] for c in patched["status"]["conditions"]], ["PatchStatusFailed"])
-    found = walk.resource.get(walk.name)
-    found["status"]["conditions"] = [entry("StatusUpdate")]
-    updated = status.update(found)
+
+    def once():
+        found = walk.resource.get(walk.name)
+        found["status"]["conditions"] = [entry("StatusUpdate")]
+        return status.update(found)
+
+    # The server has a condition of its own to set, and may come between.
+    updated = retry_conflict(once)
     equal([c["type"] for c in updated["status"]["conditions"]], ["StatusUpdate"])
     newer(updated, patched)
 
