@@ -1,29 +1,6 @@
 //! Field names as identifiers: `a.b` is `a__dot__b`, `namespace` is `__namespace__`.
 
-/// Names that the language keeps for itself.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use crate::syntax::words::is_word;
 
 /// The identifier by which an expression names a field; `None` when it cannot.
 #[must_use]
@@ -32,7 +9,7 @@ pub fn escape(name: &str) -> Option<String> {
     if first.is_ascii_digit() {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if is_word(name) {
         return Some(format!("__{name}__"));
     }
     let mut out = String::with_capacity(name.len());
@@ -71,7 +48,7 @@ pub fn unescape(identifier: &str) -> Option<String> {
             "dot" => out.push('.'),
             "dash" => out.push('-'),
             "slash" => out.push('/'),
-            word if RESERVED.contains(&word) && word.len() + 4 == identifier.len() => {
+            word if is_word(word) && word.len() + 4 == identifier.len() => {
                 out.push_str(word);
             }
             _ => return None,

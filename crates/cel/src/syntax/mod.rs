@@ -11,3 +11,4 @@ pub(crate) mod parser;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
+pub(crate) mod words;

@@ -6,28 +6,8 @@ use std::sync::Arc;
 use super::ast::{Expr, FieldInit, Item, Kind, Literal, MapEntry};
 use super::lexer::{Spanned, Token};
 use super::parser::{Parser, Step};
+use super::words::is_reserved;
 use super::{literal, macros};
-
-/// Names that only the language may use.
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// What may stand where an expression begins, in the order that messages list it; what does not
 /// begin one is listed only where it may stand instead.
@@ -138,7 +118,7 @@ impl Parser<'_> {
         let dotted = self.accept(".").is_some();
         let token = self.advance();
         let name = self.text(token);
-        if RESERVED.contains(&name.as_str()) {
+        if is_reserved(name.as_str()) {
             if self.accept("(").is_some() {
                 self.args()?;
             }
