@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use api::object::str_at;
-use api::status::{ApiError, ApiResult};
+use api::status::ApiResult;
 use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
 use apiserver::authz::Authorizer;
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 
-use crate::signer_access::may;
+use crate::signer_access::require;
 
 /// `CertificateApproval`.
 pub(crate) struct CertificateApproval(pub(crate) Arc<dyn Authorizer>);
@@ -33,10 +33,6 @@ impl AdmissionPlugin for CertificateApproval {
     ) -> ApiResult<()> {
         let signer = request.old.map(|old| str_at(old, &["spec", "signerName"]));
         let signer = signer.unwrap_or_default();
-        if may(&*self.0, request.user, "approve", signer).await {
-            return Ok(());
-        }
-        let why = format!("user not permitted to approve requests with signerName {signer:?}");
-        Err(ApiError::forbidden(&request.resource, request.name, &why))
+        require(&*self.0, request, "approve", signer).await
     }
 }

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use api::object::{at, str_at};
-use api::status::{ApiError, ApiResult};
+use api::status::ApiResult;
 use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Operation};
 use apiserver::authz::Authorizer;
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 
-use crate::signer_access::may;
+use crate::signer_access::require;
 
 /// `CertificateSigning`.
 pub(crate) struct CertificateSigning(pub(crate) Arc<dyn Authorizer>);
@@ -40,10 +40,6 @@ impl AdmissionPlugin for CertificateSigning {
             return Ok(());
         }
         let signer = str_at(old, &["spec", "signerName"]);
-        if may(&*self.0, request.user, "sign", signer).await {
-            return Ok(());
-        }
-        let why = format!("user not permitted to sign requests with signerName {signer:?}");
-        Err(ApiError::forbidden(&request.resource, request.name, &why))
+        require(&*self.0, request, "sign", signer).await
     }
 }

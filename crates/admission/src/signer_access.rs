@@ -1,6 +1,7 @@
 //! Whether a caller may approve, sign or attest for a signer, for the plugins that ask.
 //! (Kubernetes `plugin/pkg/admission/certificates/util.go`)
 
+use api::status::{ApiError, ApiResult};
 use apiserver::admission::AdmissionRequest;
 use apiserver::authz::Authorizer;
 use auth::{Attributes, Decision, ResourceAttributes, Target, UserInfo};
@@ -30,6 +31,23 @@ pub(crate) async fn may(
         }
     }
     false
+}
+
+/// Refuses a caller who may not `approve` or `sign` the requests of a signer.
+///
+/// # Errors
+/// `Forbidden`.
+pub(crate) async fn require(
+    authorizer: &dyn Authorizer,
+    request: &AdmissionRequest<'_>,
+    verb: &str,
+    signer: &str,
+) -> ApiResult<()> {
+    if may(authorizer, request.user, verb, signer).await {
+        return Ok(());
+    }
+    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+    Err(ApiError::forbidden(&request.resource, request.name, &why))
 }
 
 /// The common name and the organizations that a request for a certificate names.

@@ -10,6 +10,8 @@ mod mutation;
 mod validating;
 mod verdict;
 
+use std::sync::Arc;
+
 use api::Value;
 use api::names::Gvk;
 use api::object::{at, name, str_at};
@@ -17,6 +19,7 @@ use api::status::ApiResult;
 use apiserver::admission::{AdmissionRequest, ServedKind};
 use apiserver::resource::ObjectApi;
 
+use crate::compiled::Compiled;
 use crate::matching::MatchResources;
 use binding::Binding;
 
@@ -50,6 +53,42 @@ impl<P> Definition<P> {
     }
 }
 
+/// The policies of a kind, and their bindings.
+struct Policies<P> {
+    policies: Compiled<Definition<P>>,
+    bindings: Compiled<Binding>,
+}
+
+impl<P> Policies<P> {
+    /// Of two resources: the policies' and their bindings'.
+    fn new(policies: &str, bindings: &str, compile: fn(&Value) -> Definition<P>) -> Self {
+        Self {
+            policies: Compiled::new(GROUP, policies, compile),
+            bindings: Compiled::new(GROUP, bindings, Binding::of),
+        }
+    }
+
+    /// The policies that are bound, by name, with their bindings: one without says nothing.
+    async fn bound(&self, api: &dyn ObjectApi) -> ApiResult<Vec<Bound<P>>> {
+        let bindings = self.bindings.all(api).await?;
+        if bindings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let with_own = |definition: Arc<Definition<P>>| {
+            let own = bindings.iter().filter(|binding| binding.policy == definition.name);
+            let own: Vec<_> = own.cloned().collect();
+            (!own.is_empty()).then_some(Bound { definition, bindings: own })
+        };
+        Ok(self.policies.all(api).await?.into_iter().filter_map(with_own).collect())
+    }
+}
+
+/// A policy and its bindings.
+struct Bound<P> {
+    definition: Arc<Definition<P>>,
+    bindings: Vec<Arc<Binding>>,
+}
+
 /// What a policy that should have been asked could not be asked for.
 struct Misfit {
     /// The binding that it is about; `None` when it is the policy itself.
@@ -76,8 +115,7 @@ struct Meeting<'b> {
 async fn meet<'b, P: Sync>(
     api: &dyn ObjectApi,
     request: &AdmissionRequest<'_>,
-    definition: &Definition<P>,
-    bindings: &[&'b Binding],
+    Bound { definition, bindings }: &'b Bound<P>,
 ) -> ApiResult<Option<Meeting<'b>>> {
     let own = crate::matching::own_kind(request);
     let mut meeting = Meeting { kind: own, met: Vec::new(), misfits: Vec::new() };

@@ -10,28 +10,23 @@ use apiserver::admission::{AdmissionPlugin, AdmissionRequest, ServedKind};
 use apiserver::resource::ObjectApi;
 use async_trait::async_trait;
 
-use super::binding::Binding;
 use super::mutation::{Change, Policy};
-use super::{Asked, Definition, GROUP, is_asked_about, meet};
+use super::{Asked, Bound, Definition, Policies, is_asked_about, meet};
 use crate::again;
-use crate::compiled::Compiled;
 use crate::matching::{object_name, own_kind};
 
 const NAME: &str = "MutatingAdmissionPolicy";
 
 /// `MutatingAdmissionPolicy`.
-pub(crate) struct MutatingAdmissionPolicy {
-    policies: Compiled<Definition<Policy>>,
-    bindings: Compiled<Binding>,
-}
+pub(crate) struct MutatingAdmissionPolicy(Policies<Policy>);
 
 impl MutatingAdmissionPolicy {
     pub(crate) fn new() -> Self {
-        let compile = |object: &Value| Definition::of(object, Policy::of);
-        Self {
-            policies: Compiled::new(GROUP, "mutatingadmissionpolicies", compile),
-            bindings: Compiled::new(GROUP, "mutatingadmissionpolicybindings", Binding::of),
-        }
+        Self(Policies::new(
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicybindings",
+            |object| Definition::of(object, Policy::of),
+        ))
     }
 }
 
@@ -56,21 +51,14 @@ impl AdmissionPlugin for MutatingAdmissionPolicy {
         api: &dyn ObjectApi,
         request: &mut AdmissionRequest<'_>,
     ) -> ApiResult<()> {
-        let bindings = self.bindings.all(api).await?;
-        if bindings.is_empty() {
+        let bound = self.0.bound(api).await?;
+        if bound.is_empty() {
             return Ok(());
         }
         again::begin(request, NAME);
         let mut failures = Vec::new();
-        for definition in self.policies.all(api).await? {
-            let own: Vec<&Binding> = bindings
-                .iter()
-                .map(|binding| &**binding)
-                .filter(|binding| binding.policy == definition.name)
-                .collect();
-            if !own.is_empty() {
-                ask(api, request, &definition, &own, &mut failures).await?;
-            }
+        for one in &bound {
+            ask(api, request, one, &mut failures).await?;
         }
         again::end(request, NAME);
         if failures.is_empty() { Ok(()) } else { Err(refused(request, &failures)) }
@@ -80,12 +68,11 @@ impl AdmissionPlugin for MutatingAdmissionPolicy {
 async fn ask(
     api: &dyn ObjectApi,
     request: &mut AdmissionRequest<'_>,
-    definition: &Definition<Policy>,
-    bindings: &[&Binding],
+    bound: &Bound<Policy>,
     failures: &mut Vec<Failure>,
 ) -> ApiResult<()> {
-    let Some(meeting) = meet(api, request, definition, bindings).await? else { return Ok(()) };
-    let (name, policy) = (&definition.name, &definition.policy);
+    let Some(meeting) = meet(api, request, bound).await? else { return Ok(()) };
+    let (name, policy) = (&bound.definition.name, &bound.definition.policy);
     let mut fail = |binding: Option<&str>, why: &str, reason| {
         if policy.ignores_failures {
             return;

@@ -1,6 +1,5 @@
 //! `ValidatingAdmissionPolicy`: policies that may refuse.
 
-use api::Value;
 use api::status::{ApiError, ApiResult};
 use apiserver::admission::{AdmissionPlugin, AdmissionRequest};
 use apiserver::resource::ObjectApi;
@@ -9,23 +8,19 @@ use serde_json::json;
 
 use super::binding::Binding;
 use super::verdict::{Denial, Policy, Verdict};
-use super::{Asked, Definition, GROUP, is_asked_about, meet};
-use crate::compiled::Compiled;
+use super::{Asked, Bound, Definition, Policies, is_asked_about, meet};
 use crate::matching::object_name;
 
 /// `ValidatingAdmissionPolicy`.
-pub(crate) struct ValidatingAdmissionPolicy {
-    policies: Compiled<Definition<Policy>>,
-    bindings: Compiled<Binding>,
-}
+pub(crate) struct ValidatingAdmissionPolicy(Policies<Policy>);
 
 impl ValidatingAdmissionPolicy {
     pub(crate) fn new() -> Self {
-        let compile = |object: &Value| Definition::of(object, Policy::of);
-        Self {
-            policies: Compiled::new(GROUP, "validatingadmissionpolicies", compile),
-            bindings: Compiled::new(GROUP, "validatingadmissionpolicybindings", Binding::of),
-        }
+        Self(Policies::new(
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicybindings",
+            |object| Definition::of(object, Policy::of),
+        ))
     }
 }
 
@@ -57,20 +52,9 @@ impl AdmissionPlugin for ValidatingAdmissionPolicy {
         api: &dyn ObjectApi,
         request: &mut AdmissionRequest<'_>,
     ) -> ApiResult<()> {
-        let bindings = self.bindings.all(api).await?;
-        if bindings.is_empty() {
-            return Ok(());
-        }
         let mut refusal = Refusal::default();
-        for definition in self.policies.all(api).await? {
-            let own: Vec<&Binding> = bindings
-                .iter()
-                .map(|binding| &**binding)
-                .filter(|binding| binding.policy == definition.name)
-                .collect();
-            if !own.is_empty() {
-                ask(api, request, &definition, &own, &mut refusal).await?;
-            }
+        for bound in &self.0.bound(api).await? {
+            ask(api, request, bound, &mut refusal).await?;
         }
         refusal.0.map_or(Ok(()), |(text, reason)| Err(refused(request, &text, &reason)))
     }
@@ -79,11 +63,11 @@ impl AdmissionPlugin for ValidatingAdmissionPolicy {
 async fn ask(
     api: &dyn ObjectApi,
     request: &mut AdmissionRequest<'_>,
-    definition: &Definition<Policy>,
-    bindings: &[&Binding],
+    bound: &Bound<Policy>,
     refusal: &mut Refusal,
 ) -> ApiResult<()> {
-    let Some(meeting) = meet(api, request, definition, bindings).await? else { return Ok(()) };
+    let Some(meeting) = meet(api, request, bound).await? else { return Ok(()) };
+    let definition = &*bound.definition;
     let name = &definition.name;
     if !definition.policy.ignores_failures {
         for misfit in &meeting.misfits {
