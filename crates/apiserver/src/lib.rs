@@ -44,6 +44,6 @@ pub use filters::flow::{
 };
 pub use openapi::{OpenApiSource, StandardOpenApi};
 pub use serve::{PeerAddress, RenewedConfig, serve_tls, serve_tls_with, subject_of};
-pub use server::{Document, Server, ServerOptions};
+pub use server::{Document, MetricsSource, Server, ServerOptions};
 pub use storage::{Identity, ValueTransformer};
 pub use version::VersionInfo;

@@ -23,6 +23,9 @@ use crate::resource::{ObjectApi, Resource};
 use crate::storage::{Feed, Identity, Storage, ValueTransformer};
 use crate::version::VersionInfo;
 
+/// Renders numbers that somebody else counts, in the text form of `/metrics`.
+pub type MetricsSource = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Everything that a server is made of.
 pub struct ServerOptions {
     /// Where objects are.
@@ -69,7 +72,7 @@ pub struct ServerOptions {
     /// The address that discovery gives to clients, `10.0.0.1:6443`.
     pub advertise_address: String,
     /// What Prometheus text other parts add to `/metrics`.
-    pub metrics_sources: Vec<Arc<dyn Fn() -> String + Send + Sync>>,
+    pub metrics_sources: Vec<MetricsSource>,
 }
 
 impl ServerOptions {
@@ -136,7 +139,7 @@ pub(crate) struct Core {
     pub(crate) documents: Vec<Document>,
     pub(crate) advertise_address: String,
     pub(crate) metrics: Metrics,
-    pub(crate) metrics_sources: Vec<Arc<dyn Fn() -> String + Send + Sync>>,
+    pub(crate) metrics_sources: Vec<MetricsSource>,
     /// Who the server is when it writes for itself.
     pub(crate) own_user: UserInfo,
 }
