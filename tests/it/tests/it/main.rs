@@ -9,5 +9,6 @@ mod auth;
 mod cluster;
 mod controllers;
 mod hooks;
+mod hostile;
 mod node;
 mod webhook;
