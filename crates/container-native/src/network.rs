@@ -4,7 +4,7 @@
 //! [`Network`] to attach it; which links, routes and rules that takes is not the runtime's affair.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use container_runtime::{PodSandboxMetadata, PortMapping};
@@ -29,6 +29,10 @@ pub trait Network: Send + Sync + std::fmt::Debug {
     /// sandbox that is attached, it answers the same.
     async fn attach(&self, request: &Attach) -> Result<Vec<IpAddr>, String>;
 
+    /// Waits until what the processes in a namespace sent before they ended has arrived, within
+    /// reason: called before the namespace goes.
+    async fn settle(&self, netns: &Path);
+
     /// Gives a sandbox's addresses back. The namespace may be gone already. Idempotent.
     async fn detach(&self, sandbox_id: &str) -> Result<(), String>;
 
@@ -49,6 +53,8 @@ impl Network for LoopbackOnly {
     async fn attach(&self, _request: &Attach) -> Result<Vec<IpAddr>, String> {
         Ok(vec![IpAddr::from([127, 0, 0, 1])])
     }
+
+    async fn settle(&self, _netns: &Path) {}
 
     async fn detach(&self, _sandbox_id: &str) -> Result<(), String> {
         Ok(())

@@ -11,6 +11,7 @@
 
 pub mod check;
 pub mod conntrack;
+pub mod delivery;
 pub mod error;
 mod netlink;
 pub mod netns;

@@ -1,7 +1,7 @@
 //! The life of a sandbox: its folder, its shim, its network, its end.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use container_runtime::{
@@ -20,6 +20,11 @@ use crate::shim::protocol::{Message, Request};
 
 /// How long a shim may take to end what it holds.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// The network namespace of a sandbox: its shim is in it.
+fn netns_of(shim: ShimProcess) -> PathBuf {
+    format!("/proc/{}/ns/net", shim.pid).into()
+}
 
 impl NativeRuntime {
     pub(super) async fn run_sandbox(
@@ -86,7 +91,7 @@ impl NativeRuntime {
         if record.config.linux.security_context.namespace_options.network != NamespaceMode::Node {
             let attach = Attach {
                 sandbox_id: id.clone(),
-                netns: format!("/proc/{}/ns/net", shim.pid).into(),
+                netns: netns_of(shim),
                 metadata: record.config.metadata.clone(),
                 port_mappings: record.config.port_mappings.clone(),
             };
@@ -246,6 +251,7 @@ impl NativeRuntime {
             record.state = PodSandboxState::NotReady;
             record.ips.clear();
         });
+        self.settle(id).await;
         self.tear_down(id).await;
         let detached = self.options.network.detach(id).await;
         detached.map_err(|why| internal("give the sandbox's addresses back", why))?;
@@ -253,6 +259,17 @@ impl NativeRuntime {
             self.announce(ContainerEventType::ContainerStoppedEvent, id, id);
         }
         Ok(())
+    }
+
+    /// Lets a sandbox's last bytes reach their readers before its namespace goes with its shim.
+    async fn settle(&self, id: &str) {
+        let Ok(record) = self.state.lock().sandbox(id).cloned() else { return };
+        let own = record.config.linux.security_context.namespace_options.network;
+        if let Some(shim) = record.shim.filter(|shim| shim_is(*shim))
+            && own != NamespaceMode::Node
+        {
+            self.options.network.settle(&netns_of(shim)).await;
+        }
     }
 
     /// Ends a sandbox's shim and with it every process, mount and cgroup of its containers.

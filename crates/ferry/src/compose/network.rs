@@ -1,14 +1,21 @@
 //! The pod network as the runtime sees it: not there until the node has its range of addresses.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use container_native::{Attach, Network};
 use container_runtime::Protocol;
+use net::delivery::Undelivered;
 use net::netns::NetNs;
 use net::pod_network::{self, HostPort, PodNetwork};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+/// How long the last bytes of a pod may take to arrive. The kernel sends them again after 0.2 s,
+/// and again after 0.4 s more.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// The pod network, once it is up.
 #[derive(Debug)]
@@ -72,6 +79,19 @@ impl Network for NodeNetwork {
             .await
             .map_err(|error| base::error::Chain(&error).to_string())?;
         Ok(attached.ips)
+    }
+
+    async fn settle(&self, netns: &Path) {
+        let settled = async { Undelivered::of(&NetNs::open(netns)?)?.none().await };
+        match tokio::time::timeout(SETTLE, settled).await {
+            Ok(Ok(())) => {}
+            // Peers that take nothing any more do not keep the pod.
+            Err(_) => tracing::debug!(netns = %netns.display(), "a pod goes with words unsaid"),
+            Ok(Err(error)) => {
+                let error = base::error::Chain(&error);
+                tracing::warn!(%error, "whether a pod's last answers arrived is not known");
+            }
+        }
     }
 
     async fn detach(&self, sandbox_id: &str) -> Result<(), String> {
