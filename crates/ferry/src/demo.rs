@@ -28,6 +28,9 @@ const ECHO_LIMIT: usize = 1 << 20;
 const BURN_MS_MAX: u64 = 600_000;
 const BURN_MIB_MAX: usize = 4096;
 
+/// When no connection came for so long, none is on its way: with a busy processor, the packets of
+/// one wait for their turn in the kernel.
+const QUIET: Duration = Duration::from_millis(50);
 /// How long a connection that was taken may be without a request when the server ends.
 const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -75,10 +78,8 @@ async fn serve() -> Result<()> {
             _ = interrupt.recv() => break,
         }
     }
-    // What the kernel has already shaken hands with is in the queue: take it all before closing.
-    while let Ok(Ok((stream, _))) =
-        tokio::time::timeout(Duration::from_millis(1), listener.accept()).await
-    {
+    // What the kernel has shaken hands with, or is about to, is taken before the listener closes.
+    while let Ok(Ok((stream, _))) = tokio::time::timeout(QUIET, listener.accept()).await {
         tasks.spawn(connection(demo.clone(), stream, drain.clone()));
     }
     drop(listener);
