@@ -33,6 +33,12 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn new(caches: Caches, wanted: KubernetesService) -> Arc<Self> {
+        if wanted.address.is_loopback() {
+            tracing::warn!(
+                address = %wanted.address,
+                "the Service kubernetes leads nowhere: no pod can reach a loopback address (--node-ip)"
+            );
+        }
         Arc::new(Self { caches, wanted })
     }
 }
@@ -104,6 +110,10 @@ impl Reconciler for Keeper {
 
     async fn reconcile(&self, ctx: &Ctx, _: &Key) -> Result<Action, Error> {
         self.keep::<Service>(ctx, self.wanted.service(), &["spec"]).await?;
+        if self.wanted.address.is_loopback() {
+            // An endpoint's address must not be one.
+            return Ok(Action::Await);
+        }
         self.keep::<Endpoints>(ctx, self.wanted.endpoints(), &["subsets"]).await?;
         self.keep::<EndpointSlice>(ctx, self.wanted.slice(), &["endpoints", "ports"]).await?;
         Ok(Action::Await)
