@@ -1,10 +1,12 @@
 //! `bench requests`: sends requests without pause, a new connection each, and counts every one.
 //!
 //! Ends after a number of requests, or at SIGTERM or SIGINT, and prints one line of JSON: how many
-//! were answered, by which answers, how many failed and why, and how long the slowest took.
+//! were answered, by which answers, how many failed and why, and how long the slowest took. Those
+//! that failed or took a second are told one by one, with the port that they came from.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +17,17 @@ use cli::clap::{Arg, ArgMatches, Command, value_parser};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
+/// From here on a request is told of by itself.
+const SLOW: Duration = Duration::from_secs(1);
+/// So many are told of by themselves.
+const NOTABLE_MAX: usize = 20;
 
 pub(super) fn command() -> Command {
     Command::new("requests")
@@ -61,6 +67,42 @@ struct Tally {
     /// Answers by whole text.
     answers: BTreeMap<String, u64>,
     errors: BTreeMap<String, u64>,
+    /// The first that failed or were slow.
+    notable: Vec<Notable>,
+}
+
+/// A request that failed or was slow.
+#[derive(Debug, Serialize)]
+struct Notable {
+    /// When it began, after the first one's beginning.
+    at_ms: u128,
+    took_ms: u128,
+    /// How far it came.
+    stage: Stage,
+    /// The client's end of the connection.
+    from: Option<SocketAddr>,
+    error: Option<String>,
+}
+
+/// How far a request came.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Stage {
+    /// The connection was being made.
+    #[default]
+    Connect,
+    /// The request was being sent.
+    Send,
+    /// The answer was waited for, or read.
+    Receive,
+}
+
+/// Where a request is on its way.
+#[derive(Debug, Default)]
+struct Course {
+    stage: Stage,
+    /// The connection's socket, which knows its port before it is connected.
+    socket: Option<std::net::TcpStream>,
 }
 
 struct Target {
@@ -89,9 +131,11 @@ pub(super) async fn run(args: &ArgMatches) -> Result<ExitCode> {
                         return;
                     }
                     let from = Instant::now();
-                    let answer = tokio::time::timeout(target.timeout, target.ask()).await;
+                    let mut course = Course::default();
+                    let answer =
+                        tokio::time::timeout(target.timeout, target.ask(&mut course)).await;
                     let answer = answer.unwrap_or_else(|_| Err(anyhow::anyhow!("timed out")));
-                    tally.lock().add(answer, from.elapsed());
+                    tally.lock().add(answer, from - start, from.elapsed(), &course);
                 }
             })
         })
@@ -127,9 +171,18 @@ fn target(url: &str, timeout: Duration) -> Result<Target> {
 
 impl Target {
     /// One request on a connection of its own: the body of a 200, or what went wrong.
-    async fn ask(&self) -> Result<String> {
-        let mut stream = TcpStream::connect(self.address).await.context("connect")?;
+    async fn ask(&self, course: &mut Course) -> Result<String> {
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let socket = socket.context("connect")?;
+        let known = socket.as_fd().try_clone_to_owned().context("connect")?;
+        course.socket = Some(std::net::TcpStream::from(known));
+        let mut stream = socket.connect(self.address).await.context("connect")?;
+        course.stage = Stage::Send;
         stream.write_all(self.request.as_bytes()).await.context("send")?;
+        course.stage = Stage::Receive;
         let mut answer = Vec::new();
         stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await.context("receive")?;
         let answer = String::from_utf8_lossy(&answer);
@@ -145,7 +198,16 @@ impl Target {
 }
 
 impl Tally {
-    fn add(&mut self, answer: Result<String>, took: Duration) {
+    fn add(&mut self, answer: Result<String>, began: Duration, took: Duration, course: &Course) {
+        if (answer.is_err() || took >= SLOW) && self.notable.len() < NOTABLE_MAX {
+            self.notable.push(Notable {
+                at_ms: began.as_millis(),
+                took_ms: took.as_millis(),
+                stage: course.stage,
+                from: course.socket.as_ref().and_then(|socket| socket.local_addr().ok()),
+                error: answer.as_ref().err().map(|error| format!("{error:#}")),
+            });
+        }
         self.requests += 1;
         self.slowest_ms = self.slowest_ms.max(took.as_secs_f64() * 1000.0);
         match answer {
@@ -195,9 +257,13 @@ mod tests {
         let target = target(&url, Duration::from_secs(5)).unwrap();
         let mut tally = Tally::default();
         for _ in 0..3 {
-            tally.add(target.ask().await, Duration::ZERO);
+            let mut course = Course::default();
+            let answer = target.ask(&mut course).await;
+            tally.add(answer, Duration::ZERO, Duration::ZERO, &course);
         }
         server.await.unwrap();
         assert_eq!((tally.requests, tally.failed, tally.versions["v1"]), (3, 2, 1));
+        assert_eq!(tally.notable.len(), 2, "those that failed");
+        assert!(tally.notable.iter().all(|one| one.from.is_some()), "and where they came from");
     }
 }
