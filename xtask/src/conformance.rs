@@ -2,7 +2,8 @@
 //! sums are those of the rows.
 //!
 //! That a row's name is the suite's, the replays' runner looks after: it knows the names of its
-//! tests. What a test demands, its reader judges.
+//! tests. What a test demands, its reader judges. What a suite reported, its runner's report says;
+//! `tests/conformance/suite.py` takes it from there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,6 +20,9 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let mut found = sums(&text);
     let mut sources = Sources::default();
     for row in rows(&text) {
+        if !is_result(row.result) {
+            found.push(format!("{DOCUMENT}: {:?} is no result, for {}", row.result, row.test));
+        }
         for named in answers(row.result) {
             if !sources.has(root, named)? {
                 found.push(format!("{DOCUMENT} names `{named}` for {}: no such test", row.test));
@@ -46,33 +50,68 @@ fn row(line: &str) -> Option<Row<'_>> {
     is_test.then_some(Row { area, test, result })
 }
 
-/// The tests that a result names.
+const OWN: &str = "own equivalent: ";
+const EARLIER: &str = "passed in 1.20's suite";
+
+/// The tests of this repository that a result names.
 fn answers(result: &str) -> Vec<&str> {
-    let named = result.strip_prefix("own equivalent: ").unwrap_or_default();
+    let named = result.split("; ").find_map(|part| part.strip_prefix(OWN)).unwrap_or_default();
     named.split('`').skip(1).step_by(2).collect()
+}
+
+/// Whether a part of a result says that an earlier suite's test passed, under this name or another.
+fn is_earlier(part: &str) -> bool {
+    let name = part.strip_prefix(EARLIER);
+    name.is_some_and(|name| name.is_empty() || name.starts_with(" as \"") && name.ends_with('"'))
+}
+
+/// Nothing but `not run`, or what is known, in parts.
+fn is_result(result: &str) -> bool {
+    let known = |part| part == "passed" || is_earlier(part) || part.starts_with(OWN);
+    result == "not run" || result.split("; ").all(known)
+}
+
+/// What the rows of an area, or all, come to.
+#[derive(Default, Clone, Copy)]
+struct Sum {
+    passed: usize,
+    earlier: usize,
+    own: usize,
+    not_run: usize,
+    all: usize,
+}
+
+impl Sum {
+    fn add(&mut self, result: &str) {
+        self.passed += usize::from(result.split("; ").any(|part| part == "passed"));
+        self.earlier += usize::from(result.split("; ").any(is_earlier));
+        self.own += usize::from(!answers(result).is_empty());
+        self.not_run += usize::from(result == "not run");
+        self.all += 1;
+    }
 }
 
 /// The sentence and the table of sums against the rows.
 fn sums(text: &str) -> Vec<String> {
-    let mut areas: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut areas: BTreeMap<&str, Sum> = BTreeMap::new();
+    let mut whole = Sum::default();
     for row in rows(text) {
-        let (own, all) = areas.entry(row.area).or_default();
-        *all += 1;
-        *own += usize::from(!answers(row.result).is_empty());
+        areas.entry(row.area).or_default().add(row.result);
+        whole.add(row.result);
     }
-    let own: usize = areas.values().map(|(own, _)| own).sum();
-    let all: usize = areas.values().map(|(_, all)| all).sum();
+    let Sum { passed, earlier, own, not_run, all } = whole;
     let mut wanted = vec![format!(
-        "{all} tests: {own} with an equivalent of our own, {} not run, 0 passed.",
-        all - own
+        "{all} tests: {passed} passed, {earlier} {EARLIER}, {own} with an equivalent of our own, \
+         {not_run} not run."
     )];
-    for (area, (own, all)) in areas.iter().filter(|(_, (own, _))| *own > 0) {
-        wanted.push(format!("| {area} | {own} | {all} |"));
+    let (some, none): (Vec<_>, Vec<_>) =
+        areas.iter().partition(|(_, sum)| sum.not_run < sum.all);
+    for (area, Sum { passed, earlier, own, all, .. }) in some {
+        wanted.push(format!("| {area} | {passed} | {earlier} | {own} | {all} |"));
     }
-    let without: Vec<_> = areas.values().filter(|(own, _)| *own == 0).collect();
-    if !without.is_empty() {
-        let all: usize = without.iter().map(|(_, all)| all).sum();
-        wanted.push(format!("| the other {} areas | 0 | {all} |", without.len()));
+    if !none.is_empty() {
+        let all: usize = none.iter().map(|(_, sum)| sum.all).sum();
+        wanted.push(format!("| the other {} areas | 0 | 0 | 0 | {all} |", none.len()));
     }
     wanted
         .into_iter()
@@ -127,10 +166,11 @@ mod tests {
     use super::*;
 
     const ROWS: &str = "\
-2 tests: 1 with an equivalent of our own, 1 not run, 0 passed.
-| watch | 1 | 2 |
+3 tests: 0 passed, 1 passed in 1.20's suite, 1 with an equivalent of our own, 1 not run.
+| watch | 0 | 1 | 1 | 3 |
 | watch | \\[sig] one | own equivalent: `a::b`, `c.py::d` | 2026-11-28 |
 | watch | \\[sig] two | not run | 2026-11-28 |
+| watch | \\[sig] three | passed in 1.20's suite as \"\\[k8s] drei\" | 2026-11-28 |
 ";
 
     #[test]
@@ -138,11 +178,25 @@ mod tests {
         assert!(sums(ROWS).is_empty(), "{:?}", sums(ROWS));
         let more = ROWS.replace("not run | 2026", "own equivalent: `e::f` | 2026");
         assert_eq!(sums(&more).len(), 2, "{:?}", sums(&more));
+        let more = ROWS.replace("not run | 2026", "passed | 2026");
+        assert_eq!(sums(&more).len(), 2, "{:?}", sums(&more));
     }
 
     #[test]
     fn a_result_names_its_tests() {
         assert_eq!(answers(rows(ROWS)[0].result), ["a::b", "c.py::d"]);
+        assert_eq!(answers("passed in 1.20's suite; own equivalent: `a::b`"), ["a::b"]);
         assert!(answers("not run").is_empty());
+    }
+
+    #[test]
+    fn a_result_is_one_of_few() {
+        let both = "passed in 1.20's suite as \"x\"; own equivalent: `a::b`";
+        for good in ["not run", "passed", "passed in 1.20's suite", both] {
+            assert!(is_result(good), "{good}");
+        }
+        for bad in ["ran", "passed in 1.20's suite, nearly", "not run; passed"] {
+            assert!(!is_result(bad), "{bad}");
+        }
     }
 }
