@@ -9,6 +9,10 @@ use super::{CustomKind, Document, Form, operations};
 /// cope with there.
 const NOT_IN_V2: [&str; 6] = ["oneOf", "anyOf", "allOf", "not", "nullable", "default"];
 
+const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
+const EMBEDDED_VERSION: &str = "apiVersion defines the versioned schema of this representation of an object. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
+const EMBEDDED_KIND: &str = "kind is a string value representing the type of this object. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+
 /// The name under which a custom kind is published: the group backwards, the version, the kind.
 fn definition_name(kind: &CustomKind, name: &str) -> String {
     let mut parts: Vec<_> = kind.group.split('.').rev().collect();
@@ -19,16 +23,7 @@ fn definition_name(kind: &CustomKind, name: &str) -> String {
 pub(super) fn add(document: &mut Document<'_>, kind: &CustomKind) {
     let (name, list) = (definition_name(kind, &kind.kind), definition_name(kind, &kind.list_kind));
     let gvk = |name: &str| json!([{"group": kind.group, "version": kind.version, "kind": name}]);
-    let mut schema = match (&kind.schema, document.form) {
-        (Some(schema), Form::V2) => for_v2(schema),
-        (Some(schema), Form::V3) => schema.clone(),
-        (None, _) => json!({}),
-    };
-    if !schema.is_object() {
-        schema = json!({});
-    }
-    schema["type"] = "object".into();
-    inject_metadata(&mut schema, "ObjectMeta", document);
+    let mut schema = own_schema(kind, document);
     schema["x-kubernetes-group-version-kind"] = gvk(&kind.kind);
     if !kind.selectable_fields.is_empty() {
         let fields: Vec<_> =
@@ -50,6 +45,58 @@ pub(super) fn add(document: &mut Document<'_>, kind: &CustomKind) {
     inject_metadata(&mut list_schema, "ListMeta", document);
     document.definitions.insert(list.clone(), list_schema);
     add_paths(document, kind, &name, &list);
+}
+
+/// What a kind's objects look like. One that takes any field says nothing in v2, not even of its
+/// metadata: kubectl takes what is said for all that there is.
+fn own_schema(kind: &CustomKind, document: &mut Document<'_>) -> Value {
+    let opaque = |schema: &Value| document.form == Form::V2 && is_true(schema, PRESERVE);
+    let Some(schema) = kind.schema.as_ref().filter(|schema| schema.is_object() && !opaque(schema))
+    else {
+        return json!({"type": "object"});
+    };
+    let mut schema = if document.form == Form::V2 { for_v2(schema) } else { schema.clone() };
+    schema["type"] = "object".into();
+    inject_metadata(&mut schema, "ObjectMeta", document);
+    for_children(&mut schema, &mut |child| embedded(child, document));
+    schema
+}
+
+fn is_true(schema: &Value, key: &str) -> bool {
+    schema.get(key) == Some(&Value::Bool(true))
+}
+
+fn for_children(schema: &mut Value, visit: &mut dyn FnMut(&mut Value)) {
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.values_mut().for_each(&mut *visit);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(child @ Value::Object(_)) = schema.get_mut(key) {
+            visit(child);
+        }
+    }
+}
+
+/// Says of whole objects within an object what they have: which the schema itself need not.
+fn embedded(schema: &mut Value, document: &mut Document<'_>) {
+    for_children(schema, &mut |child| embedded(child, document));
+    let opaque = document.form == Form::V2 && is_true(schema, PRESERVE);
+    if opaque || !is_true(schema, "x-kubernetes-embedded-resource") {
+        return;
+    }
+    inject_metadata(schema, "ObjectMeta", document);
+    for (field, text) in [("apiVersion", EMBEDDED_VERSION), ("kind", EMBEDDED_KIND)] {
+        schema["properties"][field]["description"] = text.into();
+    }
+    if !schema["required"].is_array() {
+        schema["required"] = json!([]);
+    }
+    let required = schema["required"].as_array_mut().expect("made one above");
+    for field in ["kind", "apiVersion"] {
+        if !required.iter().any(|name| name == field) {
+            required.push(field.into());
+        }
+    }
 }
 
 /// Adds `apiVersion`, `kind` and `metadata` with the words of the built-in kinds.
@@ -77,7 +124,7 @@ fn for_v2(schema: &Value) -> Value {
     let Value::Object(schema) = schema else { return schema.clone() };
     let is = |key: &str| schema.get(key) == Some(&Value::Bool(true));
     let drops_type = is("nullable") || is("x-kubernetes-int-or-string");
-    let drops_fields = is("nullable") || is("x-kubernetes-preserve-unknown-fields");
+    let drops_fields = is("nullable") || is(PRESERVE);
     let nullable = |name: &str| {
         schema
             .get("properties")

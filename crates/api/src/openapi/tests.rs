@@ -98,6 +98,49 @@ fn v3_paths_are_those_that_have_documents() {
     assert!(catalogue.v3("apis/nothing/v1").is_none());
 }
 
+fn published(schema: Option<Value>) -> (Value, Value) {
+    let custom = [CustomKind { schema, selectable_fields: Vec::new(), ..cron_tab() }];
+    let catalogue = catalogue(&custom);
+    let name = "com.example.stable.v1.CronTab";
+    let v3 = catalogue.v3("apis/stable.example.com/v1").unwrap();
+    (catalogue.v2()["definitions"][name].clone(), v3["components"]["schemas"][name].clone())
+}
+
+#[test]
+fn a_custom_kind_of_any_fields_is_opaque_where_kubectl_would_refuse_them() {
+    let gvk = json!([{"group": "stable.example.com", "version": "v1", "kind": "CronTab"}]);
+    let opaque = json!({"type": "object", "x-kubernetes-group-version-kind": gvk});
+    let (v2, v3) = published(None);
+    assert_eq!((&v2, &v3), (&opaque, &opaque));
+    let (v2, v3) = published(Some(json!({
+        "type": "object", "x-kubernetes-preserve-unknown-fields": true, "description": "Any."})));
+    assert_eq!(v2, opaque);
+    assert_eq!(v3["description"], "Any.");
+    assert_eq!(v3["x-kubernetes-preserve-unknown-fields"], true);
+    assert!(v3["properties"]["metadata"].is_object());
+}
+
+#[test]
+fn an_embedded_object_has_what_objects_have() {
+    let (v2, v3) = published(Some(json!({"type": "object", "properties": {
+        "one": {"type": "object", "x-kubernetes-embedded-resource": true,
+            "required": ["apiVersion"], "properties": {"spec": {"type": "object"}}},
+        "any": {"type": "array", "items": {"type": "object", "x-kubernetes-embedded-resource": true,
+            "x-kubernetes-preserve-unknown-fields": true}}}})));
+    for form in [&v2, &v3] {
+        let one = &form["properties"]["one"];
+        assert_eq!(one["required"], json!(["apiVersion", "kind"]));
+        assert_eq!(one["properties"]["kind"]["type"], "string");
+        assert!(one["properties"]["metadata"].is_object());
+        assert!(one["properties"]["spec"].is_object());
+    }
+    assert!(v2["properties"]["any"]["items"].get("properties").is_none());
+    let any = &v3["properties"]["any"]["items"];
+    assert_eq!(any["required"], json!(["kind", "apiVersion"]));
+    let text = any["properties"]["apiVersion"]["description"].as_str().unwrap();
+    assert!(text.starts_with("apiVersion defines"), "{text}");
+}
+
 #[test]
 fn the_v2_document_is_whole() {
     let document = catalogue(&[cron_tab()]).v2();

@@ -12,7 +12,7 @@ use base::clock::Timestamp;
 use serde_json::json;
 
 use super::{GROUP, match_conditions, rule_with_operations};
-use crate::check::{in_range, label_selector, one_of, required};
+use crate::check::{label_selector, one_of, required};
 use crate::core::pod::defaults::each;
 use crate::cursor::Field;
 use crate::kind::Kind;
@@ -158,12 +158,33 @@ pub(crate) fn client_config(config: Field<'_>, errors: &mut ErrorList) {
                     errors.push(field.required(&format!("service {what} is required")));
                 }
             }
-            let path = service.get("path");
-            if path.is_set() && !path.str().starts_with('/') {
-                errors.push(path.invalid("must start with a '/'"));
-            }
             let port = service.get("port");
-            in_range(port, 1, 65_535, errors);
+            for text in port.int().into_iter().flat_map(validate::port_number) {
+                errors.push(port.invalid(format!("port is not valid: {text}")));
+            }
+            service_path(service.get("path"), errors);
+        }
+    }
+}
+
+/// The path below a Service: nothing, or segments that are names.
+fn service_path(field: Field<'_>, errors: &mut ErrorList) {
+    let path = field.str();
+    if matches!(path, "" | "/") {
+        return;
+    }
+    if !path.starts_with('/') {
+        errors.push(field.invalid("must start with a '/'"));
+    }
+    // The first byte is passed over whether it is the slash or not, as upstream does.
+    let rest: String = path.chars().skip(1).collect();
+    for (index, segment) in rest.strip_suffix('/').unwrap_or(&rest).split('/').enumerate() {
+        if segment.is_empty() {
+            errors.push(field.invalid(format!("segment[{index}] may not be empty")));
+            continue;
+        }
+        for text in validate::dns1123_subdomain(segment) {
+            errors.push(field.invalid(format!("segment[{index}]: {text}")));
         }
     }
 }
@@ -188,5 +209,51 @@ fn url(field: Field<'_>, errors: &mut ErrorList) {
     }
     if rest.contains('?') {
         errors.push(field.invalid("query parameters are not permitted in the URL"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(part: &Value, expected: &[&str]) {
+        let mut service = json!({"namespace": "ns", "name": "hook", "port": 443});
+        for (key, value) in part.as_object().unwrap() {
+            service[key] = value.clone();
+        }
+        let config = json!({ "service": service });
+        let mut errors = ErrorList::new();
+        client_config(Field::root(&config), &mut errors);
+        let found: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{part}");
+    }
+
+    #[test]
+    fn a_services_path_is_nothing_or_names() {
+        for good in ["", "/", "/a", "/a/", "/a/b.c/d-1"] {
+            check(&json!({ "path": good }), &[]);
+        }
+        let empty = "service.path: Invalid value: \"//\": segment[0] may not be empty";
+        check(&json!({"path": "//"}), &[empty]);
+        let empty = "service.path: Invalid value: \"/a//b\": segment[1] may not be empty";
+        check(&json!({"path": "/a//b"}), &[empty]);
+        check(
+            &json!({"path": "foo"}),
+            &["service.path: Invalid value: \"foo\": must start with a '/'"],
+        );
+        let text = &validate::dns1123_subdomain("B_")[0];
+        let upper = format!("service.path: Invalid value: \"/a/B_\": segment[1]: {text}");
+        check(&json!({"path": "/a/B_"}), &[&upper]);
+    }
+
+    #[test]
+    fn a_service_has_a_name_and_a_port() {
+        check(
+            &json!({"name": "", "port": 0}),
+            &[
+                "service.name: Required value: service name is required",
+                "service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive",
+            ],
+        );
     }
 }
