@@ -104,8 +104,7 @@ fn sums(text: &str) -> Vec<String> {
         "{all} tests: {passed} passed, {earlier} {EARLIER}, {own} with an equivalent of our own, \
          {not_run} not run."
     )];
-    let (some, none): (Vec<_>, Vec<_>) =
-        areas.iter().partition(|(_, sum)| sum.not_run < sum.all);
+    let (some, none): (Vec<_>, Vec<_>) = areas.iter().partition(|(_, sum)| sum.not_run < sum.all);
     for (area, Sum { passed, earlier, own, all, .. }) in some {
         wanted.push(format!("| {area} | {passed} | {earlier} | {own} | {all} |"));
     }
