@@ -97,10 +97,7 @@ impl Reconciler for Controller {
         }
         let Some(job) = self.jobs.get_key(key) else { return Ok(Action::Await) };
         let managed = job.spec.as_ref().and_then(|spec| spec.managed_by.as_deref());
-        if job.metadata.deletion_timestamp.is_some() || managed.is_some_and(|by| by != MANAGER) {
-            return Ok(Action::Await);
-        }
-        if plan::is_finished(&job) {
+        if managed.is_some_and(|by| by != MANAGER) || plan::is_finished(&job) {
             return Ok(Action::Await);
         }
         let settled = self.expectations.fulfilled(key);

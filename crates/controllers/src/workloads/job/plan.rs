@@ -99,7 +99,10 @@ pub(crate) fn plan(snapshot: &Snapshot<'_>) -> Plan {
     work.count(&mut plan);
     work.start(&mut plan.status);
     let target = work.outcome(&plan.status);
-    if let Some((failed, reason, message)) = target {
+    if snapshot.job.metadata.deletion_timestamp.is_some() {
+        // Nothing is made or taken for it any more; who deletes the pods must not wait for a count.
+        plan.release = work.tracked().cloned().collect();
+    } else if let Some((failed, reason, message)) = target {
         plan.delete.clone_from(&work.active);
         work.finish(&mut plan, failed, reason, message);
     } else if work.suspended {
@@ -152,6 +155,12 @@ impl<'a> Work<'a> {
     fn is_failed(&self, pod: &Pod) -> bool {
         pods::phase(pod) == "Failed"
             || (pods::is_deleting(pod) && pods::phase(pod) != "Succeeded" && !self.only_ended)
+    }
+
+    /// Pods that still have the finalizer.
+    fn tracked(&self) -> impl Iterator<Item = &'a Arc<Pod>> {
+        let Snapshot { pods, released, .. } = self.snapshot;
+        pods.iter().filter(|pod| is_tracked(pod) && !released.contains(uid(&pod.metadata)))
     }
 
     /// Moves pods that ended into the status, and numbers of those whose finalizer is gone up.
@@ -325,11 +334,7 @@ impl<'a> Work<'a> {
         let uncounted = plan.status.uncounted_terminated_pods.as_ref();
         let waiting = uncounted
             .is_some_and(|uncounted| uncounted.succeeded.is_some() || uncounted.failed.is_some());
-        let tracked = self
-            .snapshot
-            .pods
-            .iter()
-            .any(|pod| is_tracked(pod) && !self.snapshot.released.contains(uid(&pod.metadata)));
+        let tracked = self.tracked().next().is_some();
         if waiting || tracked || !self.active.is_empty() || self.terminating > 0 {
             return;
         }

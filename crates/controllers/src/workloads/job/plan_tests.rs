@@ -173,3 +173,12 @@ fn a_deadline_ends_it() {
     assert_eq!(going.again, Some(Duration::from_secs(10)));
     check(spec(), status(50), "a", "-1 FailureTarget:DeadlineExceeded");
 }
+
+#[test]
+fn a_job_that_is_being_deleted_keeps_no_pod() {
+    let mut deleted = job(json!({"completions": 5, "parallelism": 3}), json!({}));
+    deleted.metadata.deletion_timestamp =
+        serde_json::from_value(json!("2023-11-14T22:13:20Z")).unwrap();
+    assert_eq!(said(&planned(&deleted, "a d s f", 100)), "release 4");
+    assert_eq!(said(&planned(&deleted, "a- d- s-", 100)), "");
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use serde_json::{Value, json};
 
@@ -180,4 +181,34 @@ async fn a_stateful_set_counts_up_and_down() {
         .await;
     cluster.merge::<StatefulSet>("web", json!({"spec": {"replicas": 1}})).await;
     cluster.until::<StatefulSet>("default", "web", ready(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_goes_in_each_of_the_three_ways() {
+    let cluster = cluster::start().await;
+    for policy in ["Foreground", "Background", "Orphan"] {
+        let job = json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "work", "namespace": "default"},
+            "spec": {"parallelism": 2, "completions": 2, "template": {"spec": {
+                "restartPolicy": "Never", "containers": [{"name": "c", "image": "one"}]}}},
+        });
+        cluster.create::<Job>(job).await;
+        let ready = |job: &Job| job.status.as_ref().is_some_and(|status| status.ready == Some(2));
+        cluster.until::<Job>("default", "work", ready).await;
+        let how = reconcile::Delete { propagation: Some(policy), ..reconcile::Delete::default() };
+        let key = reconcile::Key::new("default", "work");
+        cluster.writer.delete::<Job>(&key, how).await.unwrap();
+        cluster.until_all::<Job>(|jobs| jobs.is_empty()).await;
+        if policy == "Orphan" {
+            let pods = cluster.until_all::<Pod>(|pods| pods.len() == 2).await;
+            for pod in pods {
+                let meta = &pod.metadata;
+                assert!(meta.finalizers.as_ref().is_none_or(Vec::is_empty), "{meta:?}");
+                assert!(meta.owner_references.as_ref().is_none_or(Vec::is_empty), "{meta:?}");
+            }
+        } else {
+            cluster.until_all::<Pod>(|pods| pods.is_empty()).await;
+        }
+    }
 }
