@@ -127,11 +127,14 @@ pub(super) fn spawn(binary: &Path, dir: &Path) -> Result<(ShimProcess, Option<i3
     Ok((ShimProcess { pid: ready.pid, start_ticks }, ready.pause_pid))
 }
 
-/// When a process was started, in ticks since boot.
-fn start_ticks(pid: i32) -> Option<u64> {
+/// When a process that has not ended was started, in ticks since boot.
+pub(super) fn start_ticks(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; what follows it does not.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    // A zombie has ended, though nobody has asked how yet.
+    fields.next().filter(|state| !matches!(*state, "Z" | "X"))?;
+    fields.nth(18)?.parse().ok()
 }
 
 /// Whether a shim's process is still that shim.

@@ -7,6 +7,7 @@
 
 mod client;
 mod containers;
+mod ending;
 mod exec;
 mod files;
 mod images;

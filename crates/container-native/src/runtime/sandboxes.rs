@@ -8,10 +8,9 @@ use container_runtime::{
     ContainerEventType, Error, NamespaceMode, PodSandboxConfig, PodSandboxState, Result,
 };
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::client::{self, ShimConnection, shim_is};
+use super::ending::{self, Ending};
 use super::records::{SandboxRecord, ShimProcess};
 use super::{NativeRuntime, blocking, files, internal};
 use crate::network::Attach;
@@ -202,10 +201,8 @@ impl NativeRuntime {
 
     /// A shim hung up: it was told to, or it died. Either way its containers are no more.
     pub(super) async fn shim_gone(&self, id: &str, shim: ShimProcess) {
-        if shim_is(shim) {
-            // It lives but does not speak: it cannot be trusted with containers.
-            _ = kill(Pid::from_raw(shim.pid), Signal::SIGKILL);
-        }
+        // One that lives but does not speak cannot be trusted with containers.
+        ending::force(shim);
         // Not ready before its containers are reported as ended: who hears of them looks at both.
         let was_ready = self.state.lock().ready(id).is_ok();
         if was_ready {
@@ -276,18 +273,8 @@ impl NativeRuntime {
     pub(super) async fn tear_down(&self, id: &str) {
         let Ok(record) = self.state.lock().sandbox(id).cloned() else { return };
         let dir = self.sandbox_dir(id);
-        if let Some(shim) = record.shim.filter(|shim| shim_is(*shim)) {
-            let farewell = async {
-                let mut connection = ShimConnection::open(&dir).await?;
-                connection.send(&Request::Shutdown, &[]).await?;
-                while connection.receive().await?.is_some() {}
-                std::io::Result::Ok(())
-            };
-            let farewell = tokio::time::timeout(SHUTDOWN, farewell).await;
-            if !matches!(farewell, Ok(Ok(()))) && shim_is(shim) {
-                tracing::warn!(sandbox = id, "the shim does not end by itself; killing it");
-                _ = kill(Pid::from_raw(shim.pid), Signal::SIGKILL);
-            }
+        if let Some(shim) = record.shim {
+            end_shim(id, &dir, shim).await;
         }
         self.end_containers(id).await;
         let containers = self.state.lock().containers_of(id);
@@ -358,6 +345,34 @@ pub(super) fn new_id() -> String {
     let rng = base::rng::SharedRng::from_os();
     let bytes = [rng.bytes16(), rng.bytes16()].concat();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Ends a shim: it is asked first, and killed when it does not go.
+async fn end_shim(sandbox: &str, dir: &Path, shim: ShimProcess) {
+    let ending = match Ending::of(shim) {
+        Ok(Some(ending)) => ending,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(sandbox, %error, "the end of a shim cannot be waited for; killing it");
+            return ending::force(shim);
+        }
+    };
+    let farewell = async {
+        let mut connection = ShimConnection::open(dir).await?;
+        connection.send(&Request::Shutdown, &[]).await?;
+        while connection.receive().await?.is_some() {}
+        std::io::Result::Ok(())
+    };
+    let gone = async {
+        // One that was told before does not listen any more; its end is on the way.
+        if farewell.await.is_err() {
+            ending.come().await;
+        }
+    };
+    if tokio::time::timeout(SHUTDOWN, gone).await.is_err() {
+        tracing::warn!(sandbox, "the shim does not end by itself; killing it");
+        ending::force(shim);
+    }
 }
 
 fn mount_shm(path: &Path) -> Result<()> {
