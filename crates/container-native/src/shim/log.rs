@@ -1,7 +1,8 @@
 //! A container's log, in the CRI log format.
 //!
 //! A line is `TIME STREAM TAG TEXT`: RFC 3339 with nanoseconds, `stdout` or `stderr`, `F` for the
-//! end of a line and `P` for a piece of one that was longer than 16 KiB. Invariant: what is in the
+//! end of a line and `P` for what no newline follows: a piece of a line that was longer than 16 KiB,
+//! and the last words of a stream that ends without one, as containerd has it. Invariant: what is in the
 //! file is whole lines, also across rotation; a full disk loses lines, never blocks the container.
 
 use std::fs::{File, OpenOptions};
@@ -85,7 +86,7 @@ impl Log {
             Stream::Stderr => std::mem::take(&mut self.stderr),
         };
         if !line.is_empty() {
-            format_line(&mut self.out, now, stream, 'F', &line);
+            format_line(&mut self.out, now, stream, 'P', &line);
         }
         self.flush();
     }
@@ -172,6 +173,6 @@ mod tests {
         let old = std::fs::read_to_string(folder.path().join("old")).unwrap();
         assert_eq!(old, "T1 stdout F hello\n");
         let new = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(new, "T2 stderr F oops\nT3 stdout F wor\n");
+        assert_eq!(new, "T2 stderr F oops\nT3 stdout P wor\n");
     }
 }
