@@ -187,6 +187,10 @@ fn text(rest: &mut &[u8]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(head).into_owned())
 }
 
+/// A sync flush: an empty stored block. An inflater may keep what it has until it sees one, and Go's
+/// does: without it the client waits for bytes that never come.
+const FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
+
 /// A block without headers, all that a reply needs. `first`: whether it is the connection's first,
 /// which begins the zlib stream.
 pub(crate) fn empty_block(first: bool) -> BytesMut {
@@ -200,6 +204,7 @@ pub(crate) fn empty_block(first: bool) -> BytesMut {
     out.put_u16_le(4);
     out.put_u16_le(!4);
     out.put_slice(&count);
+    out.put_slice(&FLUSH);
     out
 }
 
@@ -226,6 +231,9 @@ mod tests {
         assert_eq!(inflater.read(&empty_block(true)), Ok(BTreeMap::new()));
         assert_eq!(inflater.read(&empty_block(false)), Ok(BTreeMap::new()));
         assert!(inflater.read(&[0xff; 9]).is_err());
+        for first in [true, false] {
+            assert!(empty_block(first).ends_with(&[0, 0, 0, 0xff, 0xff]), "it must be flushed");
+        }
     }
 
     /// Two blocks as Python's zlib makes them with the dictionary and a sync flush after each.
