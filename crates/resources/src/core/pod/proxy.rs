@@ -195,7 +195,7 @@ impl SubresourceHandler for Proxy {
     }
 
     fn connect_options(&self, _: &str, rest: &str) -> Option<Value> {
-        Some(if rest.is_empty() { json!({}) } else { json!({ "path": rest }) })
+        Some(if rest.is_empty() { json!({}) } else { json!({ "path": inner_path(rest) }) })
     }
 
     async fn handle(
@@ -214,13 +214,18 @@ impl SubresourceHandler for Proxy {
         let prefix =
             outer.strip_suffix(&request.rest).unwrap_or(&outer).trim_end_matches('/').to_owned();
         let query = http.uri().query().map_or(String::new(), |query| format!("?{query}"));
-        let inner = format!("/{}{query}", request.rest);
+        let inner = format!("{}{query}", inner_path(&request.rest));
         *http.uri_mut() = inner.parse().map_err(|_| invalid())?;
         forwarded(&mut http, &outer);
         let mut response = self.nodes.send(&target, http).await?;
         mend_location(&mut response, &target, &prefix);
         Ok(SubresourceAnswer::Http(response))
     }
+}
+
+/// What the backend is asked for. Of `…/proxy/` only a slash is left, and there is one root.
+fn inner_path(rest: &str) -> String {
+    format!("/{}", rest.trim_start_matches('/'))
 }
 
 fn forwarded(request: &mut HttpRequest, outer: &str) {
@@ -263,6 +268,13 @@ fn mend_location(response: &mut HttpResponse, target: &Target, prefix: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_of_the_backend() {
+        for (rest, expected) in [("", "/"), ("/", "/"), ("x", "/x"), ("x%2Fy/", "/x%2Fy/")] {
+            assert_eq!(inner_path(rest), expected, "{rest:?}");
+        }
+    }
 
     #[test]
     fn names_that_say_more() {
