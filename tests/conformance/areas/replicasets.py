@@ -44,12 +44,16 @@ def released(pods, name):
 
 
 def serves(t, name, count):
-    """Each replica answers through the API server's proxy with its own name."""
+    """Each replica answers through the API server's proxy with its own name. A container that runs
+    need not listen yet: as the suite does, it is asked again."""
     pods = t.api("v1", "pods")
     for pod in all_running(pods, count, labelSelector=f"name={name}"):
         own = pod["metadata"]["name"]
-        answer = t.cluster.request("GET", f"{pods.path(own)}:8080/proxy/")
-        assert own in answer.data.decode(), answer.data
+
+        def answers(path=f"{pods.path(own)}:8080/proxy/", own=own):
+            return own in t.cluster.request("GET", path).data.decode()
+
+        wait_for(f"{own} answers with its name", answers, 120)
 
 
 @conformance(SETS + "should serve a basic image on each replica with a public image [Conformance]",
