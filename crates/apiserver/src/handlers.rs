@@ -3,6 +3,7 @@
 mod body;
 mod debug;
 mod delete;
+mod messages;
 mod nonresource;
 mod options;
 mod read;

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 
+use super::messages::Messages;
 use super::{Call, Target, wrong_method};
 use crate::admission::Operation;
 use crate::negotiate::{Offer, Output};
@@ -66,8 +67,11 @@ impl Target {
     ) -> ApiResult<Response> {
         let dry_run = super::options::WriteOptions::of(&self.call.query, "CreateOptions")?.dry_run;
         let mut warnings = Vec::new();
+        let (mut parts, mut messages) = (self.call.parts.clone(), None);
         let (decoded, body) = if handler.is_connect() {
-            self.admit_connect(subresource, &*handler).await?;
+            if !self.admit_connect(subresource, &*handler).await? {
+                messages = Messages::asked(&mut parts).await?;
+            }
             (None, body)
         } else {
             let received = self.custom_body(subresource, handler.older_versions(), body).await?;
@@ -88,10 +92,13 @@ impl Target {
             rest: call.info.rest.clone(),
             dry_run,
             body: decoded,
-            http: Request::from_parts(call.parts.clone(), body),
+            http: Request::from_parts(parts, body),
         };
         match handler.handle(&*call.core, request).await? {
-            SubresourceAnswer::Http(response) => Ok(response),
+            SubresourceAnswer::Http(response) => Ok(match messages {
+                Some(messages) => messages.of(response),
+                None => response,
+            }),
             SubresourceAnswer::Object(code, value) => {
                 let body = crate::codec::encode(&value, output.format, output.is_pretty)?;
                 let _ = entry;
@@ -137,15 +144,16 @@ impl Target {
         Ok(Some((value, warnings)))
     }
 
-    /// Asks admission about exec, attach, port-forward and proxy, whose object are their options.
+    /// Asks admission about exec, attach, port-forward and proxy, whose object are their options;
+    /// whether there was something to ask.
     async fn admit_connect(
         &self,
         subresource: &Subresource,
         handler: &dyn SubresourceHandler,
-    ) -> ApiResult<()> {
+    ) -> ApiResult<bool> {
         let query = self.call.parts.uri.query().unwrap_or_default();
         let Some(mut options) = handler.connect_options(query, &self.call.info.rest) else {
-            return Ok(());
+            return Ok(false);
         };
         let gvk = self.entry.kind_in(&self.call.info.version, Some(&subresource.name));
         options["kind"] = (&*gvk.kind).into();
@@ -155,6 +163,7 @@ impl Target {
         op.options = Value::Null;
         let name = &self.call.info.name;
         op.admit(Operation::Connect, name, Some(&mut options), None).await?;
-        op.validate(Operation::Connect, name, Some(&mut options), None).await
+        op.validate(Operation::Connect, name, Some(&mut options), None).await?;
+        Ok(true)
     }
 }
