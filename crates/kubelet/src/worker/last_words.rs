@@ -6,6 +6,7 @@ use std::path::Path;
 use container_runtime::ContainerStatus;
 
 use crate::config::labels;
+use crate::logs::line;
 
 const FILE_BYTES_MAX: u64 = 4096;
 const LOG_BYTES_MAX: u64 = 2048;
@@ -53,13 +54,10 @@ fn tail(path: &Path) -> String {
     if read.is_err() {
         return String::new();
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let lines = &lines[lines.len().saturating_sub(LOG_LINES_MAX)..];
-    let mut out = lines.join("\n");
-    if !out.is_empty() {
-        out.push('\n');
-    }
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter_map(line::parse);
+    let texts: Vec<&[u8]> = lines.map(|line| line.text).collect();
+    let last = texts[texts.len().saturating_sub(LOG_LINES_MAX)..].concat();
+    let mut out = String::from_utf8_lossy(&last).into_owned();
     let excess = out.len().saturating_sub(usize::try_from(LOG_BYTES_MAX).unwrap_or(usize::MAX));
     let cut = (excess..out.len()).find(|at| out.is_char_boundary(*at)).unwrap_or(out.len());
     out.split_off(cut)
@@ -96,6 +94,12 @@ mod tests {
             ..ContainerStatus::default()
         };
         assert_eq!(last_words(&status), "first\nlast\n");
+        std::fs::write(
+            &log,
+            "2026-01-01T00:00:00Z stdout P DO\n2026-01-01T00:00:01Z stdout P NE\n",
+        )
+        .unwrap();
+        assert_eq!(last_words(&status), "DONE", "what has no end of line gets none");
         std::fs::write(&file, "DONE").unwrap();
         assert_eq!(last_words(&status), "DONE");
         std::fs::write(&file, "").unwrap();
