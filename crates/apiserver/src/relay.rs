@@ -1,6 +1,8 @@
 //! What every proxy here does to the requests and responses that it passes on: headers of one
 //! connection stay with it, and upgraded connections are joined.
 
+pub mod links;
+
 use axum::body::Body;
 use http::header::{
     CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,

@@ -8,6 +8,7 @@ use api::Value;
 use api::names::GroupResource;
 use api::object::{int_at, list_at, str_at};
 use api::status::{ApiError, ApiResult};
+use apiserver::relay::links;
 use apiserver::resource::{
     HttpRequest, HttpResponse, ObjectApi, SubresourceAnswer, SubresourceHandler, SubresourceRequest,
 };
@@ -214,12 +215,15 @@ impl SubresourceHandler for Proxy {
         let prefix =
             outer.strip_suffix(&request.rest).unwrap_or(&outer).trim_end_matches('/').to_owned();
         let query = http.uri().query().map_or(String::new(), |query| format!("?{query}"));
+        let asked = asked_host(&http);
         let inner = format!("{}{query}", inner_path(&request.rest));
         *http.uri_mut() = inner.parse().map_err(|_| invalid())?;
-        forwarded(&mut http, &outer);
-        let mut response = self.nodes.send(&target, http).await?;
-        mend_location(&mut response, &target, &prefix);
-        Ok(SubresourceAnswer::Http(response))
+        let (Target::Kubelet { host, port, .. } | Target::Address { host, port, .. }) = &target;
+        let backend = format!("{host}:{port}");
+        forwarded(&mut http, &outer, &asked);
+        let back = Back { backend, asked, prefix };
+        let response = self.nodes.send(&target, http).await?;
+        Ok(SubresourceAnswer::Http(back.answer(response).await))
     }
 }
 
@@ -228,40 +232,68 @@ fn inner_path(rest: &str) -> String {
     format!("/{}", rest.trim_start_matches('/'))
 }
 
-fn forwarded(request: &mut HttpRequest, outer: &str) {
-    let host = request.headers().get(header::HOST).cloned();
+/// The host that the client asked; with HTTP/2 it stands in the address.
+fn asked_host(request: &HttpRequest) -> String {
+    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let address = request.uri().authority().map(http::uri::Authority::as_str);
+    address.or(header).unwrap_or_default().to_owned()
+}
+
+fn forwarded(request: &mut HttpRequest, outer: &str, asked: &str) {
     let headers = request.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(outer) {
-        headers.insert("x-forwarded-uri", value);
-    }
-    if let Some(host) = host {
-        headers.insert("x-forwarded-host", host);
+    for (name, value) in [("x-forwarded-uri", outer), ("x-forwarded-host", asked)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
     }
     headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
     // The caller's credentials are for this server only.
     headers.remove(header::AUTHORIZATION);
+    // A page has to be read, for its links.
+    headers.remove(header::ACCEPT_ENCODING);
 }
 
-/// A redirect to the backend itself becomes one through the proxy.
-fn mend_location(response: &mut HttpResponse, target: &Target, prefix: &str) {
-    let Some(location) = response.headers().get(header::LOCATION) else { return };
-    let Ok(location) = location.to_str() else { return };
-    let (Target::Kubelet { host, port, .. } | Target::Address { host, port, .. }) = target;
-    let path = if location.starts_with('/') && !location.starts_with("//") {
-        Some(location)
-    } else {
-        let rest = location.split_once("://").map(|(_, rest)| rest);
-        let (own, own_port) = (host.clone(), format!("{host}:{port}"));
-        rest.and_then(|rest| {
-            let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
-            let path = &rest[authority.len()..];
-            (authority == own || authority == own_port).then_some(path)
-        })
-    };
-    if let Some(value) =
-        path.and_then(|path| HeaderValue::from_str(&format!("{prefix}{path}")).ok())
-    {
-        response.headers_mut().insert(header::LOCATION, value);
+/// The way back through the proxy, for what a backend says of its own addresses.
+struct Back {
+    /// The backend, as `HOST:PORT`.
+    backend: String,
+    /// The host that the client asked.
+    asked: String,
+    /// The proxy's path, without a slash at its end.
+    prefix: String,
+}
+
+impl Back {
+    /// What an address becomes: it leads through the proxy when it is the backend's own and says a
+    /// whole path. `None` when it stays as it is.
+    fn mend(&self, link: &str) -> Option<String> {
+        let scheme = link.split_once(':').map_or("", |(scheme, _)| scheme);
+        let is_scheme = !scheme.is_empty() && !scheme.contains(['/', '?', '#']);
+        let rest = if is_scheme { &link[scheme.len() + 1..] } else { link };
+        let (authority, path) = match rest.strip_prefix("//") {
+            Some(rest) => rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len())),
+            None => ("", rest),
+        };
+        let is_own = [&*self.backend, &*self.asked, ""].contains(&authority);
+        if !is_own || !path.starts_with('/') {
+            return None;
+        }
+        // Who asked by this name goes on doing so; the backend's own says nothing to the client.
+        let host = if authority == self.asked { &link[..link.len() - path.len()] } else { "" };
+        let prefix = if path.starts_with(&self.prefix) { "" } else { &self.prefix };
+        Some(format!("{host}{prefix}{path}"))
+    }
+
+    /// Mends a redirect, or the links of a page.
+    async fn answer(&self, mut response: HttpResponse) -> HttpResponse {
+        let Some(location) = response.headers().get(header::LOCATION) else {
+            return links::mended(response, |link| self.mend(link)).await;
+        };
+        let mended = location.to_str().ok().and_then(|location| self.mend(location));
+        if let Some(value) = mended.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            response.headers_mut().insert(header::LOCATION, value);
+        }
+        response
     }
 }
 
@@ -273,6 +305,32 @@ mod tests {
     fn what_is_asked_of_the_backend() {
         for (rest, expected) in [("", "/"), ("/", "/"), ("x", "/x"), ("x%2Fy/", "/x%2Fy/")] {
             assert_eq!(inner_path(rest), expected, "{rest:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_lead_through_the_proxy() {
+        let back = Back {
+            backend: "10.0.0.1:80".to_owned(),
+            asked: "master:6443".to_owned(),
+            prefix: "/api/p/proxy".to_owned(),
+        };
+        for (link, expected) in [
+            ("/x/?a=b#c", Some("/api/p/proxy/x/?a=b#c")),
+            ("http://10.0.0.1:80/x", Some("/api/p/proxy/x")),
+            ("//10.0.0.1:80/x", Some("/api/p/proxy/x")),
+            ("https://master:6443/x", Some("https://master:6443/api/p/proxy/x")),
+            ("https://master:6443/api/p/proxy/x", Some("https://master:6443/api/p/proxy/x")),
+            ("/api/p/proxy/x", Some("/api/p/proxy/x")),
+            ("http://10.0.0.1:81/x", None),
+            ("//elsewhere/x", None),
+            ("http://10.0.0.1:80", None),
+            ("x/y", None),
+            ("?a=b:c", None),
+            ("mailto:a@b", None),
+            ("", None),
+        ] {
+            assert_eq!(back.mend(link).as_deref(), expected, "{link}");
         }
     }
 
