@@ -299,6 +299,11 @@ impl Cgroups {
         }
     }
 
+    /// The processes of a group and of the groups below it.
+    pub(crate) fn processes(&self, group: &str) -> Vec<i32> {
+        self.folders(group).iter().flat_map(|folder| processes_below(folder)).collect()
+    }
+
     /// Takes a group away, with the groups below it. Processes that were killed may take a moment
     /// to leave; whether it is all gone is the answer.
     pub(crate) fn remove(&self, group: &str) -> bool {
@@ -319,15 +324,21 @@ impl Cgroups {
 }
 
 fn kill_below(folder: &Path) {
+    for pid in processes_below(folder) {
+        _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+fn processes_below(folder: &Path) -> Vec<i32> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            kill_below(&entry.path());
+            found.extend(processes_below(&entry.path()));
         }
     }
     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    for pid in text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0) {
-        _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
+    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+    found
 }
 
 fn remove_below(folder: &Path) -> bool {

@@ -35,29 +35,11 @@ pub fn clean(data_dir: &Path, cgroup_root: &str) -> Vec<String> {
         // Containers die with their shim.
         _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
-    if let Ok(cgroups) = Cgroups::detect() {
-        let root = format!("/{}", cgroup_root.trim_matches('/'));
-        let mut groups: Vec<String> = vec![root];
-        for record in &records {
-            groups.extend(
-                container_ids(&containers, &record.id).map(|id| format!("{}/{id}", record.cgroup)),
-            );
-        }
-        for group in &groups {
-            if !wait_for(|| {
-                cgroups.kill(group);
-                cgroups.remove(group)
-            }) {
-                left.push(format!("cgroup {group}"));
-            }
-        }
-        let parents = records.iter().map(|record| &*record.cgroup).chain(KUBELETS.iter().copied());
-        for parent in parents {
-            cgroups.remove_if_empty(parent);
-        }
-    }
     if !wait_for(|| shims(&containers).is_empty()) {
         left.push(format!("shims of {}", containers.display()));
+    }
+    if let Ok(cgroups) = Cgroups::detect() {
+        left.extend(clean_cgroups(&cgroups, &containers, &records, cgroup_root));
     }
     for point in mounts_below(&containers) {
         if umount2(&point, MntFlags::MNT_DETACH).is_err() {
@@ -68,6 +50,43 @@ pub fn clean(data_dir: &Path, cgroup_root: &str) -> Vec<String> {
         left.push(containers.display().to_string());
     }
     left
+}
+
+/// Ends what is left of the containers and takes their groups away. The root is shared with every
+/// other Ferry of the machine, whose shims are in it: it goes with the last of them.
+fn clean_cgroups(
+    cgroups: &Cgroups,
+    containers: &Path,
+    records: &[SandboxRecord],
+    root: &str,
+) -> Vec<String> {
+    let mut left = Vec::new();
+    for record in records {
+        for id in container_ids(containers, &record.id) {
+            let group = format!("{}/{id}", record.cgroup);
+            if !wait_for(|| {
+                cgroups.kill(&group);
+                cgroups.remove(&group)
+            }) {
+                left.push(format!("cgroup {group}"));
+            }
+        }
+    }
+    let parents = records.iter().map(|record| &*record.cgroup).chain(KUBELETS.iter().copied());
+    for parent in parents {
+        cgroups.remove_if_empty(parent);
+    }
+    let root = format!("/{}", root.trim_matches('/'));
+    let is_used = || cgroups.processes(&root).into_iter().any(is_alive);
+    if !wait_for(|| is_used() || cgroups.remove(&root)) {
+        left.push(format!("cgroup {root}"));
+    }
+    left
+}
+
+/// Whether a process is more than a number that waits to be reaped.
+fn is_alive(pid: i32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 fn container_ids(containers: &Path, sandbox: &str) -> impl Iterator<Item = String> {

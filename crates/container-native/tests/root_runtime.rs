@@ -242,6 +242,23 @@ async fn root_clean_takes_everything_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn root_clean_leaves_the_pods_of_another_folder() {
+    let node = Node::new("neighbour").await;
+    let pod = node.pod("neighbour", |_| {}).await;
+    let id = node.started(&pod, "c", &words(&["sleep", "1000"])).await;
+    let other = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(other.path().join("agent/containers")).unwrap();
+    assert_eq!(container_native::clean(other.path(), &node.cgroup_root()), Vec::<String>::new());
+    let shim = node.shim_pid(&pod.0);
+    assert!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), None).is_ok());
+    // It still does what it is asked.
+    let command = words(&["true"]);
+    let ran = node.runtime.exec_sync(&id, &command, std::time::Duration::from_secs(60)).await;
+    assert_eq!(ran.unwrap().exit_code, 0);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn root_three_hundred_rounds_are_clean() {
     let node = Node::new("rounds").await;
     let pod = node.pod("rounds", |_| {}).await;
