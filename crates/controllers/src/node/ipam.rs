@@ -16,8 +16,70 @@ use crate::deps::Deps;
 pub(crate) struct Controller {
     nodes: Cache<Node>,
     ranges: Option<Ranges>,
-    /// What was handed out and the cache may not show yet.
-    given: Arc<Mutex<HashMap<Key, u32>>>,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+/// Which range each node has, or was given and the cache may not show yet. Kept while nodes come
+/// and go, so that a node's range costs no look at all others.
+#[derive(Debug, Default)]
+struct Ledger {
+    by_node: HashMap<Key, u32>,
+    /// How many nodes have a range: more than one only when somebody gave it by hand.
+    used: HashMap<u32, u32>,
+    /// All below are used.
+    lowest: u32,
+    /// Nodes that got none, for when one is free.
+    waiting: BTreeSet<Key>,
+}
+
+impl Ledger {
+    /// A node has this range.
+    fn note(&mut self, node: &Key, index: u32) {
+        if self.by_node.get(node) == Some(&index) {
+            return;
+        }
+        self.release(node);
+        self.waiting.remove(node);
+        self.by_node.insert(node.clone(), index);
+        *self.used.entry(index).or_default() += 1;
+    }
+
+    /// A node is gone; gives the node that may have its range now.
+    fn forget(&mut self, node: &Key) -> Option<Key> {
+        self.waiting.remove(node);
+        if self.release(node) { self.waiting.pop_first() } else { None }
+    }
+
+    /// Takes a node's range back; `true` when it is free then.
+    fn release(&mut self, node: &Key) -> bool {
+        let Some(index) = self.by_node.remove(node) else { return false };
+        let Some(count) = self.used.get_mut(&index) else { return false };
+        *count -= 1;
+        if *count > 0 {
+            return false;
+        }
+        self.used.remove(&index);
+        self.lowest = self.lowest.min(index);
+        true
+    }
+
+    /// The range of a node, a free one if it has none; `None` when none is left of so many: then
+    /// it waits.
+    fn give(&mut self, node: &Key, count: u32) -> Option<u32> {
+        if let Some(known) = self.by_node.get(node) {
+            return Some(*known);
+        }
+        while self.lowest < count && self.used.contains_key(&self.lowest) {
+            self.lowest += 1;
+        }
+        let index = self.lowest;
+        if index >= count {
+            self.waiting.insert(node.clone());
+            return None;
+        }
+        self.note(node, index);
+        Some(index)
+    }
 }
 
 /// Makes the controller.
@@ -31,7 +93,7 @@ pub(crate) fn make(deps: &Deps) -> Arc<dyn Reconciler> {
             "nodes get no pod ranges: the cluster's range is not IPv4 or is smaller than a node's"
         );
     }
-    Arc::new(Controller { nodes: deps.caches.of(), ranges, given: Arc::default() })
+    Arc::new(Controller { nodes: deps.caches.of(), ranges, ledger: Arc::default() })
 }
 
 #[async_trait]
@@ -50,16 +112,21 @@ impl Reconciler for Controller {
     }
 
     fn watches(&self, watches: &mut Watches) {
-        let (given, nodes) = (self.given.clone(), self.nodes.clone());
+        let (ledger, ranges) = (self.ledger.clone(), self.ranges);
         watches.on(&self.nodes, move |event, queue| {
             let key = Key::of(&event.object().metadata);
             if matches!(event, Event::Deleted(_)) {
-                given.lock().remove(&key);
-                // Its range is free for a node that got none.
-                let without = nodes.list().into_iter().filter(|node| cidr(node).is_none());
-                without.for_each(|node| queue.add(Key::of(&node.metadata)));
-            } else if cidr(event.object()).is_none() {
-                queue.add(key);
+                let next = ledger.lock().forget(&key);
+                next.into_iter().for_each(|next| queue.add(next));
+                return;
+            }
+            match cidr(event.object()) {
+                None => queue.add(key),
+                Some(cidr) => {
+                    if let Some(index) = ranges.and_then(|ranges| ranges.index(cidr)) {
+                        ledger.lock().note(&key, index);
+                    }
+                }
             }
         });
     }
@@ -69,26 +136,22 @@ impl Reconciler for Controller {
         let Some(node) = self.nodes.get_key(key).filter(|node| cidr(node).is_none()) else {
             return Ok(Action::Await);
         };
-        let mut used: BTreeSet<u32> =
-            self.nodes.list().iter().filter_map(|node| ranges.index(cidr(node)?)).collect();
-        let known = {
-            let given = self.given.lock();
-            used.extend(given.iter().filter(|(other, _)| *other != key).map(|(_, index)| *index));
-            given.get(key).copied()
-        };
-        let Some(index) = known.or_else(|| ranges.free(&used)) else {
+        let given = self.ledger.lock().give(key, ranges.count);
+        let Some(index) = given else {
             ctx.recorder.normal(&*node, "CIDRNotAvailable", {
                 format!("Node {} status is now: CIDRNotAvailable", key.name)
             });
             return Ok(Action::Await);
         };
-        self.given.lock().insert(key.clone(), index);
         let range = ranges.text(index);
         let patch = json!({
             "metadata": {"uid": node.metadata.uid},
             "spec": {"podCIDR": range, "podCIDRs": [range]},
         });
-        or_gone(ctx.writer.patch::<Node>(key, "", Patch::Merge(patch)).await)?;
+        if or_gone(ctx.writer.patch::<Node>(key, "", Patch::Merge(patch)).await)?.is_none() {
+            // It is gone, and its deletion was told before it was given this range.
+            self.ledger.lock().release(key);
+        }
         Ok(Action::Await)
     }
 }
@@ -129,10 +192,6 @@ impl Ranges {
         let index = u32::try_from(offset >> (32 - self.mask)).ok()?;
         (index < self.count).then_some(index)
     }
-
-    fn free(&self, used: &BTreeSet<u32>) -> Option<u32> {
-        (0..self.count).find(|index| !used.contains(index))
-    }
 }
 
 #[cfg(test)]
@@ -146,9 +205,25 @@ mod tests {
         assert_eq!(ranges.text(255), "10.42.255.0/24");
         assert_eq!(ranges.index("10.42.7.0/24"), Some(7));
         assert_eq!(ranges.index("10.43.0.0/24"), None);
-        assert_eq!(ranges.free(&[0, 1, 3].into()), Some(2));
-        assert_eq!(Ranges::parse("10.0.0.0/24", 24).unwrap().free(&[0].into()), None);
         assert!(Ranges::parse("10.0.0.0/26", 24).is_none());
         assert!(Ranges::parse("fd00::/56", 64).is_none());
+    }
+    #[test]
+    fn the_lowest_free_range_is_given_once() {
+        let (mut ledger, node) = (Ledger::default(), |name: &str| Key::new("", name));
+        for (name, index) in [("a", 0), ("b", 1), ("d", 3), ("twin", 3)] {
+            ledger.note(&node(name), index);
+        }
+        assert_eq!(ledger.give(&node("c"), 5), Some(2));
+        assert_eq!(ledger.give(&node("c"), 5), Some(2), "it keeps what it was given");
+        assert_eq!(ledger.give(&node("e"), 5), Some(4));
+        assert_eq!(ledger.give(&node("f"), 5), None);
+        assert_eq!(ledger.forget(&node("d")), None, "the twin has it still");
+        assert_eq!(ledger.forget(&node("twin")), Some(node("f")));
+        assert_eq!(ledger.give(&node("f"), 5), Some(3));
+        assert_eq!(ledger.give(&node("g"), 5), None);
+        assert_eq!(ledger.forget(&node("g")), None);
+        assert_eq!(ledger.forget(&node("b")), None, "nobody waits");
+        assert_eq!(ledger.give(&node("h"), 5), Some(1));
     }
 }

@@ -34,6 +34,33 @@ pub(crate) struct Controller {
     pods: Cache<Pod>,
     grace: Duration,
     heard: Arc<Mutex<HashMap<Key, Instant>>>,
+    tally: Arc<Mutex<Tally>>,
+}
+
+/// How many nodes are ready and how many are not, kept while they come, change and go.
+#[derive(Debug, Default)]
+struct Tally {
+    is_ready: HashMap<Key, bool>,
+    ready: usize,
+}
+
+impl Tally {
+    /// Notes a node as it is now, or that it is gone; `true` when that changes what is done with
+    /// all others.
+    fn note(&mut self, node: &Key, is_ready: Option<bool>) -> bool {
+        let before = self.disruption();
+        let old = match is_ready {
+            Some(now) => self.is_ready.insert(node.clone(), now),
+            None => self.is_ready.remove(node),
+        };
+        self.ready =
+            self.ready + usize::from(is_ready == Some(true)) - usize::from(old == Some(true));
+        self.disruption() != before
+    }
+
+    fn disruption(&self) -> Disruption {
+        health::disruption(self.ready, self.is_ready.len() - self.ready)
+    }
 }
 
 /// Makes the controller.
@@ -45,6 +72,7 @@ pub(crate) fn make(deps: &Deps) -> Arc<dyn Reconciler> {
         pods: deps.caches.of(),
         grace: deps.options.node_grace,
         heard: Arc::default(),
+        tally: Arc::default(),
     })
 }
 
@@ -62,6 +90,7 @@ impl Reconciler for Controller {
         index_by_node(&self.pods);
         watches.reads(&self.pods);
         let (heard, nodes) = (self.heard.clone(), self.nodes.clone());
+        let tally = self.tally.clone();
         watches.on(&self.nodes, move |event, queue| {
             let key = Key::of(&event.object().metadata);
             match event {
@@ -73,8 +102,9 @@ impl Reconciler for Controller {
                     heard.lock().insert(key.clone(), Instant::now());
                 }
             }
-            // One node more or less in trouble may change what is done with all others.
-            if event.old().is_none_or(|old| ready(old) != ready(event.object())) {
+            let is_ready = ready(event.object()) == "True";
+            let is_ready = (!matches!(event, Event::Deleted(_))).then_some(is_ready);
+            if tally.lock().note(&key, is_ready) {
                 for node in nodes.list() {
                     queue.add(Key::of(&node.metadata));
                 }
@@ -111,7 +141,8 @@ impl Reconciler for Controller {
         } else if ready(&node) == "False" {
             self.unready_pods(ctx, &current).await?;
         }
-        if let Some(taints) = health::taints(&current, self.disruption(), now) {
+        let disruption = self.tally.lock().disruption();
+        if let Some(taints) = health::taints(&current, disruption, now) {
             // The version makes sure that nobody else's taint is lost.
             let patch = json!({
                 "metadata": {"resourceVersion": current.metadata.resource_version},
@@ -126,12 +157,6 @@ impl Reconciler for Controller {
 }
 
 impl Controller {
-    fn disruption(&self) -> Disruption {
-        let nodes = self.nodes.list();
-        let is_ready = nodes.iter().filter(|node| ready(node) == "True").count();
-        health::disruption(is_ready, nodes.len() - is_ready)
-    }
-
     /// The kubelet cannot say any more that its pods are not ready, so it is said for it.
     async fn unready_pods(&self, ctx: &Ctx, node: &Node) -> Result<(), Failure> {
         let unready: Vec<_> = self
@@ -167,4 +192,26 @@ fn has_spoken(old: &Node, new: &Node) -> bool {
         condition(node, "Ready").and_then(|condition| condition.last_heartbeat_time.clone())
     };
     beat(old) != beat(new) || (ready(old) != ready(new) && ready(new) != "Unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_looked_at_when_the_judgement_changes_and_not_with_each_node() {
+        let mut tally = Tally::default();
+        let mut note = |node: &str, is_ready| {
+            let changed = tally.note(&Key::new("", node), is_ready);
+            (changed, tally.disruption())
+        };
+        assert_eq!(note("a", Some(true)), (false, Disruption::Normal));
+        assert_eq!(note("b", Some(true)), (false, Disruption::Normal));
+        assert_eq!(note("b", Some(false)), (false, Disruption::Normal));
+        assert_eq!(note("a", Some(false)), (true, Disruption::Halted));
+        assert_eq!(note("a", Some(false)), (false, Disruption::Halted));
+        assert_eq!(note("a", None), (false, Disruption::Halted));
+        assert_eq!(note("b", None), (true, Disruption::Normal));
+        assert_eq!(note("b", None), (false, Disruption::Normal));
+    }
 }
