@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::rng::SharedRng;
 
 use crate::framework::{
-    CycleState, NodeInfo, Plugin, PodInfo, PreFilterResult, Rejection, Snapshot,
+    CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilterResult, Rejection, Snapshot,
 };
 
 /// Nodes below this number are all looked at.
@@ -136,6 +136,8 @@ impl Cycle {
     ) -> Vec<&'n NodeInfo> {
         let total = nodes.nodes.len();
         let wanted = sample_size(total);
+        // Once a cycle, not once a node: most pods leave most plugins without anything to say.
+        let filters = self.filters(state);
         let mut feasible = Vec::new();
         let mut looked = 0;
         for offset in 0..total {
@@ -149,9 +151,12 @@ impl Cycle {
                 );
                 continue;
             }
-            match self.filter(state, pod, node) {
-                Ok(()) => feasible.push(node),
-                Err((plugin, why)) => refused.add(plugin, node.name(), why),
+            let refusal = filters.iter().find_map(|(plugin, filter)| {
+                filter.filter(state, pod, node).err().map(|why| (*plugin, why))
+            });
+            match refusal {
+                None => feasible.push(node),
+                Some((plugin, why)) => refused.add(plugin, node.name(), why),
             }
             if feasible.len() >= wanted {
                 break;
@@ -161,24 +166,10 @@ impl Cycle {
         feasible
     }
 
-    /// Whether every plugin lets the pod onto a node.
-    ///
-    /// # Errors
-    /// The first plugin that does not, and why.
-    pub fn filter(
-        &self,
-        state: &CycleState,
-        pod: &PodInfo,
-        node: &NodeInfo,
-    ) -> Result<(), (&'static str, Rejection)> {
-        for plugin in &self.plugins {
-            if let Some(filter) = plugin.as_filter()
-                && !state.is_skipped(plugin.name())
-            {
-                filter.filter(state, pod, node).map_err(|why| (plugin.name(), why))?;
-            }
-        }
-        Ok(())
+    /// The Filters that have something to say in this cycle, in the plugins' order.
+    fn filters(&self, state: &CycleState) -> Vec<(&'static str, &dyn Filter)> {
+        let plugins = self.plugins.iter().filter(|plugin| !state.is_skipped(plugin.name()));
+        plugins.filter_map(|plugin| Some((plugin.name(), plugin.as_filter()?))).collect()
     }
 
     fn best<'n>(

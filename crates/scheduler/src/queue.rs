@@ -24,6 +24,9 @@ pub struct Queue {
     active: BTreeSet<(std::cmp::Reverse<i32>, u64, String)>,
     /// By the moment when their back-off ends.
     backoff: BTreeMap<(Instant, u64), String>,
+    /// Those that a change may concern: in flight, or refused. Not all that wait: a change costs
+    /// no more when there are thousands whose turn has not come.
+    listening: BTreeSet<String>,
     came: u64,
 }
 
@@ -70,7 +73,7 @@ impl Queue {
         let waiting = self.pods.get_mut(&key).expect("found above");
         waiting.pod = info;
         if is_active {
-            let rank = rank_of(waiting, &key);
+            let rank = rank(waiting, &key);
             self.active.insert(rank);
         } else if may_help && let State::Unschedulable { not_before, .. } = waiting.state {
             self.wake(&key, not_before, now);
@@ -84,6 +87,7 @@ impl Queue {
             if let State::Backoff(until) = waiting.state {
                 self.backoff.remove(&(until, waiting.came));
             }
+            self.listening.remove(key);
         }
     }
 
@@ -94,7 +98,9 @@ impl Queue {
         let waiting = self.pods.get_mut(&key).expect("active pods are in the queue");
         waiting.attempts += 1;
         waiting.state = State::InFlight { moved: Vec::new() };
-        Some(waiting.pod.clone())
+        let pod = waiting.pod.clone();
+        self.listening.insert(key);
+        Some(pod)
     }
 
     /// When the next back-off ends.
@@ -136,7 +142,8 @@ impl Queue {
         now: Instant,
     ) {
         let mut woken = Vec::new();
-        for (key, waiting) in &mut self.pods {
+        for key in &self.listening {
+            let Some(waiting) = self.pods.get_mut(key) else { continue };
             match &mut waiting.state {
                 State::InFlight { moved } if !moved.contains(&event) => moved.push(event),
                 State::Unschedulable { plugins, not_before } if helps(plugins, event) => {
@@ -169,14 +176,16 @@ impl Queue {
         if let Some(waiting) = self.pods.get_mut(key) {
             waiting.state = State::Backoff(not_before);
             self.backoff.insert((not_before, waiting.came), key.to_owned());
+            self.listening.remove(key);
         }
     }
 
     fn activate(&mut self, key: &str) {
         if let Some(waiting) = self.pods.get_mut(key) {
             waiting.state = State::Active;
-            let rank = rank_of(waiting, key);
+            let rank = rank(waiting, key);
             self.active.insert(rank);
+            self.listening.remove(key);
         }
     }
 
@@ -193,10 +202,6 @@ impl Queue {
 
 fn rank(waiting: &Waiting, key: &str) -> (std::cmp::Reverse<i32>, u64, String) {
     (std::cmp::Reverse(waiting.pod.priority), waiting.came, key.to_owned())
-}
-
-fn rank_of(waiting: &mut Waiting, key: &str) -> (std::cmp::Reverse<i32>, u64, String) {
-    rank(waiting, key)
 }
 
 /// 1 s, 2 s, 4 s, 8 s, then 10 s.
@@ -255,6 +260,22 @@ mod tests {
         queue.moved(ClusterEvent::PodDeleted, &helps, start);
         queue.unschedulable("d/a", BTreeSet::from(["Fit"]), &helps, start);
         assert!(queue.next_deadline().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_concerns_those_that_it_may_help_and_no_others() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        for name in ["flies", "refused", "waits"] {
+            queue.set(&pod(name, 0), start);
+        }
+        assert_eq!(pop(&mut queue, start).as_deref(), Some("d/flies"));
+        pop(&mut queue, start).unwrap();
+        queue.unschedulable("d/refused", BTreeSet::from(["Fit"]), &helps, start);
+        assert_eq!(queue.listening.iter().collect::<Vec<_>>(), ["d/flies", "d/refused"]);
+        queue.moved(ClusterEvent::PodDeleted, &helps, start);
+        assert_eq!(queue.listening.iter().collect::<Vec<_>>(), ["d/flies"]);
+        queue.remove("d/flies");
+        assert!(queue.listening.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 pub use node_info::{NodeInfo, Snapshot};
 pub use pod_info::PodInfo;
-pub use resources::Resources;
+pub use resources::{Resources, ScoredRequests};
 pub use state::CycleState;
 
 /// Why a node was refused.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api::k8s_openapi::api::core::v1::{Node, Taint};
 
-use super::{PodInfo, Resources};
+use super::{PodInfo, Resources, ScoredRequests};
 
 /// A node and what is on it. Changed copy-on-write: a cycle keeps the one that it began with.
 #[derive(Debug, Clone)]
@@ -18,6 +18,10 @@ pub struct NodeInfo {
     pub pods_max: i64,
     /// What the pods there ask for.
     pub requested: Resources,
+    /// What they count as when nodes are scored.
+    pub scored: ScoredRequests,
+    /// The images there by every name that they have, and their length in bytes.
+    pub images: Arc<HashMap<String, i64>>,
     /// The pods there, assumed ones among them.
     pub pods: Vec<Arc<PodInfo>>,
 }
@@ -38,6 +42,8 @@ impl NodeInfo {
             allocatable: Resources::default(),
             pods_max: 0,
             requested: Resources::default(),
+            scored: ScoredRequests::default(),
+            images: Arc::default(),
             pods: Vec::new(),
             node: node.clone(),
         };
@@ -53,6 +59,7 @@ impl NodeInfo {
             .and_then(|list| list.get("pods"))
             .map(|amount| super::resources::parsed(amount).value())
             .unwrap_or_default();
+        self.images = Arc::new(images_of(&node));
         self.node = node;
     }
 
@@ -83,6 +90,7 @@ impl NodeInfo {
     /// Puts a pod here.
     pub fn add_pod(&mut self, pod: Arc<PodInfo>) {
         self.requested.add(&pod.requests);
+        self.scored.add(pod.scored);
         self.pods.push(pod);
     }
 
@@ -91,8 +99,20 @@ impl NodeInfo {
         let Some(at) = self.pods.iter().position(|pod| pod.key == key) else { return false };
         let pod = self.pods.swap_remove(at);
         self.requested.subtract(&pod.requests);
+        self.scored.subtract(pod.scored);
         true
     }
+}
+
+fn images_of(node: &Node) -> HashMap<String, i64> {
+    let images = node.status.iter().flat_map(|status| status.images.iter().flatten());
+    let mut lengths = HashMap::new();
+    for image in images {
+        for name in image.names.iter().flatten() {
+            lengths.entry(name.clone()).or_insert(image.size_bytes.unwrap_or_default());
+        }
+    }
+    lengths
 }
 
 impl Snapshot {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
 
-use super::Resources;
+use super::{Resources, ScoredRequests};
 
 /// A pod with its requests worked out once.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct PodInfo {
     pub key: String,
     /// What it asks for.
     pub requests: Resources,
+    /// What it counts as when nodes are scored.
+    pub scored: ScoredRequests,
     /// Host ports: protocol, address (`0.0.0.0` for all) and port.
     pub host_ports: Vec<HostPort>,
     /// `spec.priority`, 0 when unset.
@@ -57,7 +59,8 @@ impl PodInfo {
             pod.metadata.namespace.as_deref().unwrap_or_default(),
             pod.metadata.name.as_deref().unwrap_or_default()
         );
-        Self { pod, key, requests, host_ports, priority }
+        let scored = ScoredRequests::of(&requests);
+        Self { pod, key, requests, scored, host_ports, priority }
     }
 
     /// The spec; an empty one for the impossible pod without.

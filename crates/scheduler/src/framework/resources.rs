@@ -18,6 +18,43 @@ pub struct Resources {
     pub extended: BTreeMap<String, i64>,
 }
 
+/// CPU and memory as scores count them: a pod without a request counts as the small amounts below,
+/// so that many of them still spread. (scheduler `util.GetNonzeroRequests`)
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScoredRequests {
+    /// CPU, in thousandths of a core.
+    pub cpu_milli: i64,
+    /// Memory, in bytes.
+    pub memory_bytes: i64,
+}
+
+const CPU_MILLI_UNSET: i64 = 100;
+const MEMORY_BYTES_UNSET: i64 = 200 << 20;
+
+impl ScoredRequests {
+    /// What one pod with these requests counts as.
+    #[must_use]
+    pub fn of(requests: &Resources) -> Self {
+        let or = |amount: i64, unset: i64| if amount == 0 { unset } else { amount };
+        Self {
+            cpu_milli: or(requests.cpu_milli, CPU_MILLI_UNSET),
+            memory_bytes: or(requests.memory_bytes, MEMORY_BYTES_UNSET),
+        }
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
+        self.cpu_milli += other.cpu_milli;
+        self.memory_bytes += other.memory_bytes;
+    }
+
+    /// Takes others away.
+    pub fn subtract(&mut self, other: Self) {
+        self.cpu_milli -= other.cpu_milli;
+        self.memory_bytes -= other.memory_bytes;
+    }
+}
+
 impl Resources {
     /// The amounts of a `ResourceList`; quantities that cannot be read count as zero, since
     /// validation has refused them before.

@@ -20,34 +20,39 @@ impl Plugin for ImageLocality {
     }
 }
 
+/// The names under which a pod's images may lie on nodes: as the pod says them, and with the tag
+/// that is meant when it says none.
+struct Wanted(Vec<(String, String)>);
+
 impl Score for ImageLocality {
     fn weight(&self) -> i64 {
         1
     }
 
-    fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64 {
+    /// Where no node has any image, none is better.
+    fn pre_score(&self, state: &mut CycleState, pod: &PodInfo, nodes: &[&NodeInfo]) -> bool {
+        if nodes.iter().all(|node| node.images.is_empty()) {
+            return false;
+        }
         let spec = pod.spec();
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-        let (mut bytes, mut count) = (0, 0);
-        for container in containers {
-            count += 1;
-            bytes += container.image.as_deref().map_or(0, |image| size_on(node, image));
-        }
-        let most = BYTES_MAX_PER_CONTAINER * count;
+        let images = containers.map(|container| container.image.as_deref().unwrap_or_default());
+        state.write(Wanted(images.map(|own| (own.to_owned(), with_tag(own))).collect()));
+        true
+    }
+
+    fn score(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> i64 {
+        let Some(Wanted(images)) = state.read() else { return 0 };
+        let on_node = |(plain, full): &(String, String)| {
+            node.images.get(full).or_else(|| node.images.get(plain)).copied().unwrap_or_default()
+        };
+        let bytes: i64 = images.iter().map(on_node).sum();
+        let most = BYTES_MAX_PER_CONTAINER * i64::try_from(images.len()).unwrap_or(i64::MAX);
         if most <= BYTES_MIN {
             return 0;
         }
         (bytes.clamp(BYTES_MIN, most) - BYTES_MIN) * SCORE_MAX / (most - BYTES_MIN)
     }
-}
-
-fn size_on(node: &NodeInfo, image: &str) -> i64 {
-    let full = with_tag(image);
-    let images = node.node.status.iter().flat_map(|status| status.images.iter().flatten());
-    images
-        .filter(|own| own.names.iter().flatten().any(|name| *name == full || name == image))
-        .find_map(|own| own.size_bytes)
-        .unwrap_or_default()
 }
 
 fn with_tag(image: &str) -> String {
@@ -71,8 +76,10 @@ mod tests {
             "a",
             r#"{"status":{"images":[{"names":["registry:5000/big:latest"],"sizeBytes":524288000}]}}"#,
         );
-        let score = |node: &NodeInfo| ImageLocality.score(&CycleState::default(), &wants, node);
-        assert!(score(&has) > 40);
-        assert_eq!(score(&node("b", "{}")), 0);
+        let (bare, mut state) = (node("b", "{}"), CycleState::default());
+        assert!(!ImageLocality.pre_score(&mut state, &wants, &[&bare]), "nothing to compare");
+        assert!(ImageLocality.pre_score(&mut state, &wants, &[&has, &bare]));
+        assert!(ImageLocality.score(&state, &wants, &has) > 40);
+        assert_eq!(ImageLocality.score(&state, &wants, &bare), 0);
     }
 }

@@ -1,6 +1,9 @@
 //! A pod that names its node runs on no other.
 
-use crate::framework::{ClusterEvent, CycleState, Filter, NodeInfo, Plugin, PodInfo, Rejection};
+use crate::framework::{
+    ClusterEvent, CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterResult,
+    Rejection, Snapshot,
+};
 
 /// `NodeName`: compares `spec.nodeName` with the node's name.
 pub(crate) struct NodeName;
@@ -10,12 +13,26 @@ impl Plugin for NodeName {
         "NodeName"
     }
 
+    fn as_pre_filter(&self) -> Option<&dyn PreFilter> {
+        Some(self)
+    }
+
     fn as_filter(&self) -> Option<&dyn Filter> {
         Some(self)
     }
 
     fn events(&self) -> &'static [ClusterEvent] {
         &[ClusterEvent::NodeAdded]
+    }
+}
+
+impl PreFilter for NodeName {
+    /// Pods that already name their node are hardly ever scheduled.
+    fn pre_filter(&self, _: &mut CycleState, pod: &PodInfo, _: &Snapshot) -> PreFilterResult {
+        match pod.spec().node_name.as_deref() {
+            None | Some("") => PreFilterResult::Skip,
+            Some(_) => PreFilterResult::All,
+        }
     }
 }
 

@@ -9,11 +9,6 @@ use crate::framework::{
 /// `NodeResourcesFit`, with upstream's default strategy `LeastAllocated` over CPU and memory.
 pub(crate) struct NodeResourcesFit;
 
-/// What a pod without a request counts as when scoring, so that many of them still spread.
-/// (scheduler `util.GetNonzeroRequests`)
-pub(crate) const CPU_MILLI_UNSET: i64 = 100;
-pub(crate) const MEMORY_BYTES_UNSET: i64 = 200 << 20;
-
 impl Plugin for NodeResourcesFit {
     fn name(&self) -> &'static str {
         "NodeResourcesFit"
@@ -82,17 +77,11 @@ impl Score for NodeResourcesFit {
     }
 }
 
-/// CPU and memory that would be requested on the node with the pod there, unset requests counting
-/// as the small amounts above.
+/// CPU and memory that would be requested on the node with the pod there.
 pub(crate) fn scored_requests(pod: &PodInfo, node: &NodeInfo) -> (i64, i64) {
-    let or = |amount: i64, unset: i64| if amount == 0 { unset } else { amount };
-    let all = node.pods.iter().map(|other| &other.requests).chain([&pod.requests]);
-    all.fold((0, 0), |(cpu, memory), own| {
-        (
-            cpu + or(own.cpu_milli, CPU_MILLI_UNSET),
-            memory + or(own.memory_bytes, MEMORY_BYTES_UNSET),
-        )
-    })
+    let mut all = node.scored;
+    all.add(pod.scored);
+    (all.cpu_milli, all.memory_bytes)
 }
 
 #[cfg(test)]
