@@ -42,6 +42,9 @@ pub trait AnyObject: Any + Send + Sync {
 
     /// The way back to the type without a new reference.
     fn as_any(&self) -> &dyn Any;
+
+    /// The same, for writing.
+    fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
 /// Decodes an object of one type into its erased form.
@@ -56,6 +59,34 @@ pub fn decode_erased<K: Kind>(json: &[u8]) -> Result<Arc<dyn AnyObject>, serde_j
     let mut object = K::decode(json)?;
     object.meta_mut().managed_fields = None;
     Ok(Arc::new(object))
+}
+
+/// Takes out of a Pod what nobody but the kubelet of its node reads, and what is most of it in
+/// memory: plain environment variables (those that refer to something stay, for the node
+/// authorizer), commands and arguments. Pods of `own_node` stay whole.
+pub fn reduce_pod(object: &mut dyn AnyObject, own_node: &str) {
+    let Some(pod) = object.as_any_mut().downcast_mut::<core::Pod>() else { return };
+    let Some(spec) = &mut pod.spec else { return };
+    if spec.node_name.as_deref() == Some(own_node) {
+        return;
+    }
+    let ordinary = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
+    for core::Container { env, command, args, .. } in ordinary {
+        keep_references(env);
+        (*command, *args) = (None, None);
+    }
+    let ephemeral = spec.ephemeral_containers.iter_mut().flatten();
+    for core::EphemeralContainer { env, command, args, .. } in ephemeral {
+        keep_references(env);
+        (*command, *args) = (None, None);
+    }
+}
+
+fn keep_references(env: &mut Option<Vec<core::EnvVar>>) {
+    if let Some(variables) = env {
+        variables.retain(|one| one.value_from.is_some());
+        variables.shrink_to_fit();
+    }
 }
 
 /// Group, version, names and scope of a resource: enough to make its paths.
@@ -162,6 +193,10 @@ impl AnyObject for PartialObject {
     fn as_any(&self) -> &dyn Any {
         self
     }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
 }
 
 macro_rules! kinds {
@@ -180,6 +215,10 @@ macro_rules! kinds {
             }
 
             fn as_any(&self) -> &dyn Any {
+                self
+            }
+
+            fn as_any_mut(&mut self) -> &mut dyn Any {
                 self
             }
         }
@@ -295,6 +334,27 @@ mod tests {
             "scale",
             "/apis/apps/v1/namespaces/a/deployments/d/scale",
         );
+    }
+
+    #[test]
+    fn pods_of_other_nodes_keep_what_the_control_plane_reads() {
+        let json = br#"{"spec":{"nodeName":"other","containers":[{"name":"c","image":"i",
+            "command":["x"],"args":["y"],"resources":{"requests":{"cpu":"1"}},"env":[
+                {"name":"PLAIN","value":"v"},
+                {"name":"SECRET","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]}]}}"#;
+        let container = |own_node: &str| {
+            let mut pod = core::Pod::decode(json).unwrap();
+            reduce_pod(&mut pod, own_node);
+            pod.spec.unwrap().containers.remove(0)
+        };
+        let whole = container("other");
+        assert_eq!(whole.env.unwrap().len(), 2);
+        assert!(whole.command.is_some() && whole.args.is_some());
+        let reduced = container("own");
+        let env = reduced.env.unwrap();
+        assert_eq!(env.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["SECRET"]);
+        assert!(reduced.command.is_none() && reduced.args.is_none());
+        assert!(reduced.image.is_some() && reduced.resources.is_some());
     }
 
     #[test]

@@ -31,6 +31,7 @@ struct Hub {
     client: kube::Client,
     rng: SharedRng,
     drain: Drain,
+    own_node: Option<Arc<str>>,
     running: Mutex<HashMap<Id, Running>>,
 }
 
@@ -51,7 +52,22 @@ impl Caches {
     /// A hub that reads through a client until the drain fires.
     #[must_use]
     pub fn new(client: kube::Client, rng: SharedRng, drain: Drain) -> Self {
-        Self(Arc::new(Hub { client, rng, drain, running: Mutex::default() }))
+        Self(Arc::new(Hub { client, rng, drain, own_node: None, running: Mutex::default() }))
+    }
+
+    /// Fresh caches that leave out of the pods of other nodes than this one what only their
+    /// kubelets read: see [`reduce_pod`](api::typed::reduce_pod). A pod out of such a cache must
+    /// not be written back whole.
+    #[must_use]
+    pub fn reduced(&self, own_node: &str) -> Self {
+        let Hub { client, rng, drain, .. } = &*self.0;
+        Self(Arc::new(Hub {
+            client: client.clone(),
+            rng: rng.clone(),
+            drain: drain.clone(),
+            own_node: Some(own_node.into()),
+            running: Mutex::default(),
+        }))
     }
 
     /// The cache of all objects of a type, started now when nobody has asked for it before. Must
@@ -123,6 +139,7 @@ impl Caches {
             scope: id.scope.clone(),
             partial,
             decode,
+            own_node: self.0.own_node.clone(),
             rng: self.0.rng.clone(),
         };
         let drain = stop.clone();

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::typed::DecodeFn;
+use api::typed::{DecodeFn, reduce_pod};
 use base::rng::SharedRng;
 use futures::AsyncBufReadExt;
 use serde::Deserialize;
@@ -33,6 +33,8 @@ pub(crate) struct Reflector {
     pub(crate) scope: Scope,
     pub(crate) partial: bool,
     pub(crate) decode: DecodeFn,
+    /// The node whose pods are kept whole; all are without it.
+    pub(crate) own_node: Option<Arc<str>>,
     pub(crate) rng: SharedRng,
 }
 
@@ -273,12 +275,15 @@ impl Reflector {
     }
 
     fn decode(&self, object: &RawValue) -> Option<Object> {
-        (self.decode)(object.get().as_bytes())
-            .inspect_err(|error| {
-                // One object that cannot be read must not hide all the others.
-                tracing::error!(resource = %self.what(), %error, "an object cannot be read");
-            })
-            .ok()
+        let decoded = (self.decode)(object.get().as_bytes()).inspect_err(|error| {
+            // One object that cannot be read must not hide all the others.
+            tracing::error!(resource = %self.what(), %error, "an object cannot be read");
+        });
+        let mut object = decoded.ok()?;
+        if let (Some(own_node), Some(new)) = (&self.own_node, Arc::get_mut(&mut object)) {
+            reduce_pod(new, own_node);
+        }
+        Some(object)
     }
 
     fn request(&self, parameters: &str) -> Result<http::Request<Vec<u8>>, Failure> {
@@ -403,6 +408,28 @@ mod tests {
         let uris = uris.lock().clone();
         assert!(uris[0].contains("sendInitialEvents=true"), "{uris:?}");
         assert!(uris[1].contains("resourceVersion=6"), "{uris:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_is_kept_whole_from_when_it_is_bound_to_the_own_node() {
+        let pod = |kind: &str, rv: u32, node: &str| {
+            format!(
+                r#"{{"type":"{kind}","object":{{"metadata":{{"name":"b","namespace":"n","uid":"2","resourceVersion":"{rv}"}},"spec":{{"nodeName":"{node}","containers":[{{"name":"c","env":[{{"name":"A","value":"b"}}]}}]}}}}}}"#
+            ) + "\n"
+        };
+        let events = INITIAL.to_owned() + &pod("MODIFIED", 8, "") + &pod("MODIFIED", 9, "own");
+        let (caches, _) = scripted(&[(200, &events)]);
+        let caches = caches.reduced("own");
+        let pods = caches.of::<Pod>();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = seen.clone();
+        pods.subscribe(move |event| {
+            let spec = event.object().spec.clone().unwrap_or_default();
+            let containers = spec.containers.iter();
+            noted.lock().extend(containers.map(|one| one.env.as_ref().map_or(0, Vec::len)));
+        });
+        pods.shared().caught_up(9).await;
+        assert_eq!(*seen.lock(), [0, 1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -57,7 +57,8 @@ impl ControlPlane {
         let own = UserInfo::named(users::APISERVER, &[groups::MASTERS]);
         let client = api.server.client_service_as(own, "kube-apiserver");
         let client = kube::Client::new(client, "default");
-        let caches = Caches::new(client, process.rng.clone(), serving.token());
+        let caches = Caches::new(client, process.rng.clone(), serving.token())
+            .reduced(&process.options.node_name);
         api.follow(process, &caches, &serving);
         make_own_objects(process, &ground, &api, now).await?;
         api.aggregate(&ground, &engine(process, &caches), &serving);
