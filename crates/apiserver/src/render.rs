@@ -3,6 +3,8 @@
 //! Invariant: an object that is asked for whole, as JSON and in the version it is stored in, is
 //! copied, not parsed.
 
+use std::borrow::Cow;
+
 use api::Value;
 use api::object;
 use api::status::{ApiError, ApiResult};
@@ -23,7 +25,7 @@ pub(crate) struct Renderer<'a> {
     pub(crate) entry: &'a Entry,
     pub(crate) version: &'a str,
     /// `apps/v1` of that version.
-    pub(crate) api_version: String,
+    pub(crate) api_version: Cow<'a, str>,
     pub(crate) output: Output,
     pub(crate) now: Timestamp,
 }
@@ -36,7 +38,7 @@ struct OnlyMetadata<'a> {
 
 impl<'a> Renderer<'a> {
     pub(crate) fn new(entry: &'a Entry, version: &'a str, output: Output, now: Timestamp) -> Self {
-        Self { entry, version, api_version: entry.api_version(version), output, now }
+        Self { entry, version, api_version: entry.api_version(version).into(), output, now }
     }
 
     /// A stored object as an answer.

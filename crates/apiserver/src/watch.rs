@@ -4,6 +4,7 @@
 //! up loses its watch and nobody else waits for it; a bookmark's version is one up to which
 //! everything was sent.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,11 @@ pub(crate) struct Watcher {
     core: Arc<Core>,
     entry: Arc<Entry>,
     version: String,
+    /// `apps/v1` of that version.
+    api_version: String,
+    /// What the frames of an addition, a change and a deletion are filed under, for all watchers
+    /// that send the same.
+    frame_keys: [u64; 3],
     output: Output,
     prefix: String,
     request: WatchRequest,
@@ -86,11 +92,65 @@ pub(crate) struct Watcher {
     sent: Arc<WatchSeries>,
 }
 
+const ADDED: &str = "ADDED";
+const MODIFIED: &str = "MODIFIED";
+const DELETED: &str = "DELETED";
+
 /// What a change is to a watcher.
 enum Seen<'e> {
     Added(&'e Stored),
     Modified(&'e Stored),
     Deleted(&'e Stored),
+}
+
+/// Frames on their way to a client. One that was made for all watchers is sent as it is, without a
+/// copy, unless others go with it.
+#[derive(Default)]
+struct Chunk {
+    /// A shared frame, as long as nothing follows it.
+    shared: Option<Bytes>,
+    own: Vec<u8>,
+}
+
+impl Chunk {
+    fn len(&self) -> usize {
+        self.own.len() + self.shared.as_ref().map_or(0, Bytes::len)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends a frame that others send too.
+    fn push(&mut self, frame: Bytes) {
+        if self.is_empty() {
+            self.shared = Some(frame);
+        } else {
+            self.own().extend_from_slice(&frame);
+        }
+    }
+
+    /// The bytes, to append to.
+    fn own(&mut self) -> &mut Vec<u8> {
+        if let Some(shared) = self.shared.take() {
+            self.own.extend_from_slice(&shared);
+        }
+        &mut self.own
+    }
+
+    fn into_bytes(self) -> Bytes {
+        self.shared.unwrap_or_else(|| self.own.into())
+    }
+}
+
+/// What makes a watcher's frames equal another's. Two groups that share a cache show different
+/// kinds.
+fn frame_key(kind: &str, entry: &Entry, version: &str, output: Output) -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = std::hash::DefaultHasher::new();
+    (kind, version, output.format, output.shape).hash(&mut hasher);
+    entry.gr.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Watcher {
@@ -144,6 +204,9 @@ impl Watcher {
             core: core.clone(),
             entry: entry.clone(),
             version: version.to_owned(),
+            api_version: entry.api_version(version),
+            frame_keys: [ADDED, MODIFIED, DELETED]
+                .map(|kind| frame_key(kind, entry, version, output)),
             output,
             prefix,
             subscription,
@@ -165,17 +228,17 @@ impl Watcher {
 
     /// The next chunk of frames; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
-        let mut chunk = Vec::new();
+        let mut chunk = Chunk::default();
         loop {
             if self.is_over {
                 return None;
             }
             if let Err(error) = self.fill(&mut chunk).await {
-                self.error_frame(&error, &mut chunk);
+                self.error_frame(&error, chunk.own());
                 self.is_over = true;
             }
             if !chunk.is_empty() {
-                return Some(chunk.into());
+                return Some(chunk.into_bytes());
             }
             if self.is_over {
                 return None;
@@ -187,14 +250,14 @@ impl Watcher {
                 () = self.timer.as_mut() => {
                     self.on_time(&mut chunk).await;
                     if !chunk.is_empty() {
-                        return Some(chunk.into());
+                        return Some(chunk.into_bytes());
                     }
                 }
             }
         }
     }
 
-    async fn on_time(&mut self, chunk: &mut Vec<u8>) {
+    async fn on_time(&mut self, chunk: &mut Chunk) {
         let now = Instant::now();
         if now >= self.next_bookmark {
             self.next_bookmark = if now + BOOKMARK_EVERY < self.end {
@@ -213,18 +276,18 @@ impl Watcher {
     }
 
     /// Puts as many frames into the chunk as are there and fit.
-    async fn fill(&mut self, chunk: &mut Vec<u8>) -> ApiResult<()> {
+    async fn fill(&mut self, chunk: &mut Chunk) -> ApiResult<()> {
         while chunk.len() < CHUNK_LEN {
             if let Some(object) = self.initial.next() {
                 let before = chunk.len();
-                self.frame("ADDED", &object, object.rv, chunk)?;
+                self.frame(ADDED, &object, object.rv, chunk.own())?;
                 self.sent.sent(chunk.len() - before);
                 self.is_first = false;
                 continue;
             }
             if self.initial_bookmark_due {
                 self.initial_bookmark_due = false;
-                self.bookmark_frame(self.initial_rv, true, chunk);
+                self.bookmark_frame(self.initial_rv, true, chunk.own());
                 continue;
             }
             if let Some(event) = self.pending.next() {
@@ -248,39 +311,34 @@ impl Watcher {
         Ok(())
     }
 
-    fn event(&mut self, event: &Arc<CacheEvent>, chunk: &mut Vec<u8>) -> ApiResult<()> {
+    fn event(&mut self, event: &Arc<CacheEvent>, chunk: &mut Chunk) -> ApiResult<()> {
         if event.rv <= self.after {
             return Ok(());
         }
         self.after = event.rv;
         let Some(seen) = self.see(event) else { return Ok(()) };
-        let (kind, object) = match seen {
-            Seen::Added(object) => ("ADDED", object),
-            Seen::Modified(object) => ("MODIFIED", object),
-            Seen::Deleted(object) => ("DELETED", object),
+        let [added, modified, deleted] = self.frame_keys;
+        let (kind, key, object) = match seen {
+            Seen::Added(object) => (ADDED, added, object),
+            Seen::Modified(object) => (MODIFIED, modified, object),
+            Seen::Deleted(object) => (DELETED, deleted, object),
         };
-        let is_copied = self.output.format == Format::Json
-            && self.output.shape == Shape::Whole
-            && object.is_in(&self.entry.api_version(&self.version));
-        if is_copied || self.is_first {
-            self.frame(kind, object, event.rv, chunk)?;
+        // The first table carries the columns, which the next ones leave out.
+        let is_special = self.is_first && matches!(self.output.shape, Shape::Table(..));
+        self.is_first &= is_special;
+        if is_special {
+            self.frame(kind, object, event.rv, chunk.own())?;
             self.is_first = false;
             return Ok(());
         }
-        // Made once for all watchers of the same format; whole JSON is copied as fast as a frame.
-        let mut failure = None;
-        let frame = event.frame(self.frame_format(kind), || {
-            let mut frame = Vec::new();
-            failure = self.frame(kind, object, event.rv, &mut frame).err();
-            frame.into()
-        });
-        match failure {
-            Some(error) => Err(error),
-            None => {
-                chunk.extend_from_slice(&frame);
-                Ok(())
-            }
-        }
+        // Made once for all watchers that send the same.
+        let frame = event.frame(key, || {
+            let mut frame = Vec::with_capacity(object.bytes.len() + 128);
+            self.frame(kind, object, event.rv, &mut frame)?;
+            Ok::<_, ApiError>(frame.into())
+        })?;
+        chunk.push(frame);
+        Ok(())
     }
 
     /// What the change is to this watcher, which may see only some of the objects.
@@ -299,18 +357,14 @@ impl Watcher {
         }
     }
 
-    fn frame_format(&self, kind: &str) -> u64 {
-        use std::hash::{Hash, Hasher};
-        let mut hasher = std::hash::DefaultHasher::new();
-        (kind, &self.version, self.output.format, self.output.shape).hash(&mut hasher);
-        // Two groups that share a cache show different kinds.
-        self.entry.gr.hash(&mut hasher);
-        hasher.finish()
-    }
-
     fn frame(&self, kind: &str, object: &Stored, rv: Revision, out: &mut Vec<u8>) -> ApiResult<()> {
-        let renderer =
-            Renderer::new(&self.entry, &self.version, self.output, self.core.clock.now());
+        let renderer = Renderer {
+            entry: &self.entry,
+            version: &self.version,
+            api_version: Cow::Borrowed(&self.api_version),
+            output: self.output,
+            now: self.core.clock.now(),
+        };
         if self.output.format == Format::Protobuf {
             let mut json = Vec::new();
             renderer.stored_json(object, rv, self.is_first, &mut json)?;
@@ -325,14 +379,14 @@ impl Watcher {
     }
 
     /// A bookmark at a revision up to which everything was sent.
-    async fn bookmark(&mut self, chunk: &mut Vec<u8>) {
+    async fn bookmark(&mut self, chunk: &mut Chunk) {
         let progress = self.core.storage.feed.progress();
         let before = chunk.len();
         if self.fill(chunk).await.is_err() || chunk.len() > before {
             return; // the next wake-up sends what there is, or says what is wrong
         }
         self.after = self.after.max(progress);
-        self.bookmark_frame(self.after, false, chunk);
+        self.bookmark_frame(self.after, false, chunk.own());
     }
 
     fn bookmark_frame(&mut self, rv: Revision, closes_initial: bool, out: &mut Vec<u8>) {

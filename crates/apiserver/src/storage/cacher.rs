@@ -53,14 +53,18 @@ impl CacheEvent {
     }
 
     /// The frame of a format, made by `make` for the first watcher that asks.
-    pub(crate) fn frame(&self, format: u64, make: impl FnOnce() -> Bytes) -> Bytes {
+    pub(crate) fn frame<E>(
+        &self,
+        format: u64,
+        make: impl FnOnce() -> Result<Bytes, E>,
+    ) -> Result<Bytes, E> {
         let mut frames = self.frames.lock();
         if let Some((_, frame)) = frames.iter().find(|(known, _)| *known == format) {
-            return frame.clone();
+            return Ok(frame.clone());
         }
-        let frame = make();
+        let frame = make()?;
         frames.push((format, frame.clone()));
-        frame
+        Ok(frame)
     }
 }
 

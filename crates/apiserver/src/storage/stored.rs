@@ -199,6 +199,8 @@ pub(crate) fn encode(object: &mut Value) -> Vec<u8> {
     if let Some(version) = version {
         api::object::set(object, &["metadata", "resourceVersion"], version);
     }
+    // It stays for as long as the object: room that is left over would too.
+    out.shrink_to_fit();
     out
 }
 

@@ -11,4 +11,5 @@ mod history;
 mod lists;
 mod model;
 mod patches;
+mod sharing;
 mod tls;
