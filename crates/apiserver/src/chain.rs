@@ -8,6 +8,7 @@
 mod body;
 pub(crate) mod recorder;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +19,11 @@ use axum::extract::Request;
 use axum::response::Response;
 use base::drain::Drain;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use crate::filters::{authn, authz, flow, impersonate};
-use crate::handlers::{Call, dispatch, header};
+use crate::handlers::{Call, dispatch};
 use crate::journal::Journal;
 use crate::metrics::{Lasting, RequestSeries};
 use crate::negotiate::{Format, Offer, negotiate};
@@ -79,7 +80,7 @@ pub(crate) async fn serve(core: Arc<Core>, request: Request) -> Response {
     if let Some(lasting) = &lasting {
         parts.extensions.insert(lasting.clone());
     }
-    let format = error_format(&parts.headers);
+    let accept = parts.headers.get(http::header::ACCEPT).cloned();
     let ending = Ending::of(&core, &parts, &info, &journal, series);
     let limit = time_limit(&info, &query, core.request_timeout);
     let arrived = Arrived { core, parts, info, query, journal };
@@ -93,7 +94,7 @@ pub(crate) async fn serve(core: Arc<Core>, request: Request) -> Response {
             })
         }
     };
-    ending.answer(outcome, format, lasting).await
+    ending.answer(outcome, accept.as_ref(), lasting).await
 }
 
 /// What is left to do when a request is answered.
@@ -101,8 +102,8 @@ struct Ending {
     core: Arc<Core>,
     journal: Arc<Journal>,
     series: Option<Arc<RequestSeries>>,
-    what: String,
-    agent: String,
+    what: What,
+    agent: Option<HeaderValue>,
     /// For a caller that was never known.
     unknown: Option<Box<(Parts, RequestInfo)>>,
     is_lasting: bool,
@@ -120,8 +121,8 @@ impl Ending {
             core: core.clone(),
             journal: journal.clone(),
             series,
-            what: format!("{} {}", parts.method, parts.uri),
-            agent: header(&parts.headers, "user-agent").to_owned(),
+            what: What::of(parts),
+            agent: parts.headers.get(http::header::USER_AGENT).cloned(),
             unknown: core.audit.is_some().then(|| Box::new((parts.clone(), info.clone()))),
             is_lasting: info.is_long_running(),
         }
@@ -130,7 +131,7 @@ impl Ending {
     async fn answer(
         self,
         outcome: Outcome,
-        format: Format,
+        accept: Option<&HeaderValue>,
         lasting: Option<Arc<Lasting>>,
     ) -> Response {
         let Outcome { result, headers, panicked, caller_is_known } = outcome;
@@ -138,7 +139,7 @@ impl Ending {
         let mut answer = match result {
             Ok(answer) => answer,
             Err(error) => {
-                let answer = response::error_as(&error, format);
+                let answer = response::error_as(&error, error_format(accept));
                 failure = Some(error);
                 answer
             }
@@ -172,7 +173,8 @@ impl Ending {
         }
         if !self.is_lasting {
             self.journal.step("answered");
-            self.journal.log_when_slow(&self.what, &self.agent, code);
+            let agent = self.agent.as_ref().and_then(|agent| agent.to_str().ok());
+            self.journal.log_when_slow(&self.what, agent.unwrap_or_default(), code);
         }
         answer
     }
@@ -194,17 +196,34 @@ fn time_limit(info: &RequestInfo, query: &Query<'_>, longest: Duration) -> ApiRe
     Ok(if asked.is_zero() { longest } else { asked.min(longest) })
 }
 
-fn error_format(headers: &HeaderMap) -> Format {
+fn error_format(accept: Option<&HeaderValue>) -> Format {
     let offer = Offer { shapes: true, protobuf: true, watch: false };
-    negotiate(header(headers, "accept"), "", offer).map(|output| output.format).unwrap_or_default()
+    let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    negotiate(accept, "", offer).map(|output| output.format).unwrap_or_default()
+}
+
+/// `GET /api/v1/pods`, written only when somebody must read it.
+#[derive(Clone)]
+struct What(http::Method, http::Uri);
+
+impl What {
+    fn of(parts: &Parts) -> Self {
+        Self(parts.method.clone(), parts.uri.clone())
+    }
+}
+
+impl Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0, self.1)
+    }
 }
 
 /// Runs a request so that neither its panic nor its client's going away does harm.
 async fn guarded(arrived: Arrived, body: Body) -> Outcome {
-    let what = format!("{} {}", arrived.parts.method, arrived.parts.uri.path());
+    let what = What::of(&arrived.parts);
     let writes = !arrived.info.is_read_only() && !arrived.info.is_long_running();
     let run = async move {
-        base::task::contain(&what, admit(arrived, body)).await.unwrap_or_else(|panicked| Outcome {
+        base::task::contain(what, admit(arrived, body)).await.unwrap_or_else(|panicked| Outcome {
             result: Ok(response::text(500, PANICKED)),
             headers: Vec::new(),
             panicked: Some(panicked.0),
@@ -234,7 +253,7 @@ async fn admit(arrived: Arrived, body: Body) -> Outcome {
         }
     };
     let body = Recorder::begin(&core, &parts, &info, &caller, &journal, body);
-    let asked = authz::attributes(&info, &query, &caller);
+    let mut asked = authz::attributes(&info, &query, caller);
     let impersonated = match impersonate::impersonate(&core, &asked, &parts.headers).await {
         Ok(impersonated) => impersonated,
         Err(error) => return Outcome::failed(error),
@@ -242,8 +261,10 @@ async fn admit(arrived: Arrived, body: Body) -> Outcome {
     if let (Some(user), Some(recorder)) = (&impersonated, journal.recorder.get()) {
         recorder.acts_as(user);
     }
-    let user = impersonated.unwrap_or(caller);
-    let attributes = Attributes { user: user.clone(), ..asked };
+    if let Some(user) = impersonated {
+        asked.user = user;
+    }
+    let attributes = asked;
     let mut headers = Vec::new();
     let result = async {
         allow(&core, &attributes, &journal).await?;
@@ -262,6 +283,7 @@ async fn admit(arrived: Arrived, body: Body) -> Outcome {
         };
         headers.extend(permit.headers);
         let _guard = permit.guard;
+        let user = attributes.user;
         let call = Call { core, parts, info, query, user, journal: journal.clone() };
         let answer = dispatch(call, body).await;
         journal.step("handled");

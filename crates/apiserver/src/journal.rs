@@ -1,6 +1,7 @@
 //! What is noted of a request while it goes through the server: its steps, for slow ones; what
 //! authorization and admission say, for the audit; how long it waited for others.
 
+use std::fmt::Display;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -78,7 +79,7 @@ impl Journal {
     }
 
     /// Logs the steps of a request that was slow.
-    pub(crate) fn log_when_slow(&self, what: &str, agent: &str, code: u16) {
+    pub(crate) fn log_when_slow(&self, what: &dyn Display, agent: &str, code: u16) {
         let total = self.started.elapsed();
         if total < SLOW {
             return;
@@ -91,6 +92,6 @@ impl Journal {
             before = *at;
         }
         let (total, audit_id) = (total.as_millis(), self.id.as_str());
-        tracing::info!(request = what, code, total_ms = %total, steps, agent, audit_id, "a slow request");
+        tracing::info!(request = %what, code, total_ms = %total, steps, agent, audit_id, "a slow request");
     }
 }

@@ -1,6 +1,7 @@
 //! Supervised tasks: a panic in one is contained, logged with its name and counted.
 
 use std::any::Any;
+use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,11 +24,11 @@ pub struct Panicked(pub String);
 ///
 /// # Errors
 /// [`Panicked`] when the future panicked.
-pub async fn contain<F: Future>(what: &str, future: F) -> Result<F::Output, Panicked> {
+pub async fn contain<F: Future>(what: impl Display, future: F) -> Result<F::Output, Panicked> {
     AssertUnwindSafe(future).catch_unwind().await.map_err(|payload| {
         PANICS.fetch_add(1, Ordering::Relaxed);
         let message = message(&*payload);
-        tracing::error!(what, message, "a panic was contained");
+        tracing::error!(%what, message, "a panic was contained");
         Panicked(message)
     })
 }

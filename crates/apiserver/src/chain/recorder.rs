@@ -45,7 +45,7 @@ impl Recorder {
         body: Body,
     ) -> Body {
         let Some(sink) = &core.audit else { return body };
-        let attributes = authz::attributes(info, &Query::default(), caller);
+        let attributes = authz::attributes(info, &Query::default(), caller.clone());
         let verdict = sink.verdict(&attributes);
         if verdict.level == Level::None {
             return body;
@@ -83,7 +83,7 @@ impl Recorder {
         code: u16,
     ) {
         let Some(sink) = &core.audit else { return };
-        let attributes = authz::attributes(info, &Query::default(), &UserInfo::default());
+        let attributes = authz::attributes(info, &Query::default(), UserInfo::default());
         let verdict = sink.verdict(&attributes);
         if verdict.level == Level::None {
             return;

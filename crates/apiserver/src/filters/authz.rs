@@ -10,7 +10,7 @@ use crate::request::{Query, RequestInfo};
 use crate::server::Core;
 
 /// What a request wants, for authorizers.
-pub(crate) fn attributes(info: &RequestInfo, query: &Query<'_>, user: &UserInfo) -> Attributes {
+pub(crate) fn attributes(info: &RequestInfo, query: &Query<'_>, user: UserInfo) -> Attributes {
     let selects = matches!(info.verb, "list" | "watch" | "deletecollection");
     let selector = |name: &str| if selects { query.text(name) } else { "" };
     let target = if info.is_resource {
@@ -28,7 +28,7 @@ pub(crate) fn attributes(info: &RequestInfo, query: &Query<'_>, user: &UserInfo)
     } else {
         Target::NonResource(NonResource { verb: info.verb.to_owned(), path: info.path.clone() })
     };
-    Attributes { user: user.clone(), target }
+    Attributes { user, target }
 }
 
 /// exec, attach and port-forward over a WebSocket begin with a GET, and take the permission to
@@ -122,7 +122,7 @@ mod tests {
 
     fn check(path: &str, expected: &str) {
         let info = RequestInfo::of(&http::Method::GET, path, &Query::default());
-        let error = refusal(&attributes(&info, &Query::default(), &UserInfo::named("x", &[])), "");
+        let error = refusal(&attributes(&info, &Query::default(), UserInfo::named("x", &[])), "");
         assert_eq!(error.to_string(), expected);
     }
 

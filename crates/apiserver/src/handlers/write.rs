@@ -18,9 +18,11 @@ use super::body::{bad_patch, canonical};
 use super::options::{FieldValidation, WriteOptions};
 use super::{Target, header};
 use crate::codec;
+use crate::negotiate::Output;
 use crate::patch::{Patch, PatchKind};
-use crate::registry::{Op, Updated};
+use crate::registry::{Deed, Op, Updated};
 use crate::response;
+use crate::storage::Stored;
 
 impl Target {
     /// A write in this request's name.
@@ -54,6 +56,7 @@ impl Target {
             tracks: true,
             warnings: Vec::new(),
             audit: Vec::new(),
+            written: None,
             conversions: self.conversions.clone(),
             journal: Some(&self.call.journal),
         }
@@ -66,8 +69,8 @@ impl Target {
         let mut op = self.op(None, &manager, options.dry_run, "CreateOptions");
         op.warnings = received.warnings;
         let made = op.create(received.value).await?;
-        let warnings = std::mem::take(&mut op.warnings);
-        self.answer(201, made, &warnings)
+        let (warnings, written) = (std::mem::take(&mut op.warnings), op.written.take());
+        self.answer_written(201, made, written.as_deref(), &warnings)
     }
 
     pub(super) async fn update(self, subresource: Option<&str>, body: Body) -> ApiResult<Response> {
@@ -81,8 +84,8 @@ impl Target {
         let create = subresource.is_none() && self.entry.resource.allows_create_on_update();
         let name = &self.call.info.name;
         let updated = op.update(name, create, &|_| Ok(new.clone())).await?;
-        let warnings = std::mem::take(&mut op.warnings);
-        self.answer_updated(updated, &warnings)
+        let (warnings, written) = (std::mem::take(&mut op.warnings), op.written.take());
+        self.answer_updated(updated, written.as_deref(), &warnings)
     }
 
     pub(super) async fn patch(self, subresource: Option<&str>, body: Body) -> ApiResult<Response> {
@@ -98,10 +101,10 @@ impl Target {
         let work = PatchWork::new(&self, subresource, kind, options, bytes)?;
         let create = subresource.is_none() && kind == PatchKind::Apply;
         let updated = op.update(&self.call.info.name, create, &|old| work.transform(old)).await?;
-        let mut warnings = std::mem::take(&mut op.warnings);
+        let (mut warnings, written) = (std::mem::take(&mut op.warnings), op.written.take());
         drop(op);
         warnings.extend(work.warnings.into_inner());
-        self.answer_updated(updated, &warnings)
+        self.answer_updated(updated, written.as_deref(), &warnings)
     }
 
     fn check_name(&self, value: &Value) -> ApiResult<()> {
@@ -132,10 +135,30 @@ impl Target {
     pub(super) fn answer_updated(
         &self,
         updated: Updated,
+        written: Option<&Stored>,
         warnings: &[String],
     ) -> ApiResult<Response> {
         let code = if updated.created { 201 } else { 200 };
-        self.answer(code, updated.deed.into_value(), warnings)
+        let written = written.filter(|_| matches!(updated.deed, Deed::Stored(_)));
+        self.answer_written(code, updated.deed.into_value(), written, warnings)
+    }
+
+    /// An answer about an object that may have been stored just now: then it is a copy of what was
+    /// stored, as a GET's is, and not serialized again.
+    fn answer_written(
+        &self,
+        code: u16,
+        value: Value,
+        written: Option<&Stored>,
+        warnings: &[String],
+    ) -> ApiResult<Response> {
+        let api_version = self.entry.api_version(&self.call.info.version);
+        let plain = Output { is_stream: self.output.is_stream, ..Output::default() };
+        let copied = written.filter(|one| self.output == plain && one.is_in(&api_version));
+        let Some(written) = copied else { return self.answer(code, value, warnings) };
+        let mut answer = self.finish(code, self.renderer().stored(written)?);
+        response::add_warnings(&mut answer, warnings);
+        Ok(answer)
     }
 
     pub(super) fn answer(

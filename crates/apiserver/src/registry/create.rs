@@ -1,5 +1,7 @@
 //! Creating an object.
 
+use std::sync::Arc;
+
 use api::Value;
 use api::object;
 use api::status::{ApiError, ApiResult};
@@ -8,7 +10,7 @@ use store::{Durability, Expect};
 use super::{Op, meta};
 use crate::admission::Operation;
 use crate::storage::stored::{encode, set_resource_version};
-use crate::storage::{Facts, ObjectWrite, WriteError};
+use crate::storage::{Facts, ObjectWrite, Stored, WriteError};
 
 /// Tries of a generated name; apiserver's `maxNameGenerationCreateAttempts`.
 const NAME_TRIES: usize = 8;
@@ -129,28 +131,30 @@ impl Op<'_> {
     /// Writes an object in the form in which its kind is kept; it becomes what was stored, with
     /// its new version.
     pub(super) async fn write_form(
-        &self,
-        key: &std::sync::Arc<str>,
+        &mut self,
+        key: &Arc<str>,
         new: &mut Value,
         expect: Expect,
     ) -> Result<(), WriteError> {
         let Some(mut kept) = self.entry.kept_form(new).await.map_err(WriteError::Failed)? else {
-            let rv = self.write(key, Some(new), expect).await?;
+            let (rv, bytes) = self.write(key, Some(new), expect).await?;
             set_resource_version(new, rv);
+            self.written =
+                bytes.map(|bytes| Arc::new(Stored::new(key.clone(), rv, bytes, Facts::default())));
             return Ok(());
         };
-        let rv = self.write(key, Some(&mut kept), expect).await?;
+        let (rv, _) = self.write(key, Some(&mut kept), expect).await?;
         *new = self.entry.shown_value(kept, rv).await.map_err(WriteError::Failed)?;
         Ok(())
     }
 
-    /// Serializes and writes an object, or deletes its key.
+    /// Serializes and writes an object, or deletes its key; gives what was written.
     pub(super) async fn write(
         &self,
-        key: &std::sync::Arc<str>,
+        key: &Arc<str>,
         object: Option<&mut Value>,
         expect: Expect,
-    ) -> Result<store::Revision, WriteError> {
+    ) -> Result<(store::Revision, Option<bytes::Bytes>), WriteError> {
         let resource = &self.entry.resource;
         let value = object.map(|object| {
             let bytes = bytes::Bytes::from(encode(object));
@@ -159,6 +163,7 @@ impl Op<'_> {
         let durability =
             if resource.is_relaxed() { Durability::Relaxed } else { Durability::Synced };
         let ttl = resource.ttl();
+        let bytes = value.as_ref().map(|(bytes, _)| bytes.clone());
         let write = ObjectWrite { key: key.clone(), value, expect, durability, ttl };
         let rv = self.core.storage.write(&self.entry.cacher, write).await?;
         if resource.configures_server() {
@@ -166,7 +171,7 @@ impl Op<'_> {
             // much that this fails, it counts when they are there.
             let _ = self.core.storage.fresh(rv).await;
         }
-        Ok(rv)
+        Ok((rv, bytes))
     }
 
     /// Turns the caller's object into the storage version.

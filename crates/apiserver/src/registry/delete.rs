@@ -275,7 +275,7 @@ impl Op<'_> {
             (Err(_), Some(pending)) => pending.rollback(self.core).await,
             _ => {}
         }
-        let rv = written?;
+        let (rv, _) = written?;
         set_resource_version(last, rv);
         Ok(())
     }

@@ -37,6 +37,7 @@ impl Core {
             tracks: true,
             warnings: Vec::new(),
             audit: Vec::new(),
+            written: None,
             conversions: Arc::default(),
             journal: None,
         }

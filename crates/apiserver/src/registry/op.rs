@@ -1,5 +1,7 @@
 //! One write on its way: who asks for what, and what was found on the way.
 
+use std::sync::Arc;
+
 use api::Value;
 use api::names::Gvk;
 use api::status::ApiResult;
@@ -12,6 +14,7 @@ use crate::handlers::scale::{scale_of, with_scale};
 use crate::journal::Journal;
 use crate::resource::{ScalePaths, SubresourceBehaviour, WriteContext};
 use crate::server::Core;
+use crate::storage::Stored;
 
 /// A write, whatever it does.
 pub(crate) struct Op<'a> {
@@ -33,8 +36,10 @@ pub(crate) struct Op<'a> {
     pub(crate) tracks: bool,
     pub(crate) warnings: Vec<String>,
     pub(crate) audit: Vec<(String, String)>,
+    /// What was stored last: the answer can be copied from it.
+    pub(crate) written: Option<Arc<Stored>>,
     /// What the request has converted for other managers of the object's fields.
-    pub(crate) conversions: std::sync::Arc<super::Conversions>,
+    pub(crate) conversions: Arc<super::Conversions>,
     /// Of the request; the server's own writes have none.
     pub(crate) journal: Option<&'a Journal>,
 }

@@ -14,7 +14,7 @@ use store::Expect;
 use super::fields::differ_by_times_only;
 use super::{Deed, Op, Transform, meta};
 use crate::admission::Operation;
-use crate::storage::stored::{encode, set_resource_version};
+use crate::storage::stored::set_resource_version;
 use crate::storage::{Stored, WriteError};
 
 /// How often a change is made anew because another writer came between.
@@ -128,10 +128,8 @@ impl Op<'_> {
 
     /// Whether nothing is to be written: an object that is kept in a version of old is written
     /// in today's.
-    fn is_unchanged(&self, found: &Stored, old: &Value, new: &mut Value) -> bool {
-        self.entry.is_kept_form(found)
-            && ((self.entry.converter.is_none() && encode(new)[..] == found.bytes[..])
-                || differ_by_times_only(new, old))
+    fn is_unchanged(&self, found: &Stored, old: &Value, new: &Value) -> bool {
+        self.entry.is_kept_form(found) && differ_by_times_only(new, old)
     }
 
     fn check_version(&self, name: &str, new: &Value, old: &Value) -> ApiResult<()> {
@@ -196,7 +194,7 @@ impl Op<'_> {
         if self.is_last_update(&new) {
             return self.finish_deletion(key, name, found, new).await;
         }
-        if self.is_unchanged(found, &old, &mut new) && !self.core.storage.is_stale(key).await? {
+        if self.is_unchanged(found, &old, &new) && !self.core.storage.is_stale(key).await? {
             return Ok(Try::Done(Updated { deed: Deed::Stored(old), created: false }));
         }
         let pending = match self.entry.resource.hook() {
