@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The design's budgets beside what was measured, in namespaces of its own. Prints tables, also into
-# target/bench.md.
+# target/bench.md. Takes about eight minutes on two cores.
 #
 #   FERRY_BENCH_COUNT=N    objects a row (default 2000)
-#   FERRY_BENCH_IDLE=S     seconds of idleness that are measured (default 120)
+#   FERRY_BENCH_IDLE=S     seconds of idleness that are measured (default 60)
 #   FERRY_BENCH_PODS=A,B   numbers of Pods whose memory is measured (default 1000,10000,100000)
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -45,7 +45,7 @@ idle_row() {
   shims=$(pgrep -f ferry-shim | tr '\n' ' ')
   dns=$(pgrep -f '^/ferry dns' | tr '\n' ' ')
   # shellcheck disable=SC2086 # words
-  idle=$("$ferry" bench idle --seconds "${FERRY_BENCH_IDLE:-120}" $server $shims $dns)
+  idle=$("$ferry" bench idle --seconds "${FERRY_BENCH_IDLE:-60}" $server $shims $dns)
   pss=$(sed 's/.*"pss_kib":\([0-9]*\).*/\1/' <<<"$idle")
   cpu=$(sed 's/.*"cpu_percent":\([0-9.]*\).*/\1/' <<<"$idle")
   row "idle: server, shims and kube-dns together, PSS" "80 MiB" "$((pss / 1024)) MiB"
@@ -111,9 +111,26 @@ section() {
   "$@" | tee "$dir/out"
   { echo; echo "$name:"; echo '```'; cat "$dir/out"; echo '```'; } >>"$dir/sections"
 }
+# alone PARTS: the control plane alone, with nothing in it, instead of the server that ran before.
+# --cluster-cidr: of the default range 256 nodes get addresses for their pods.
+alone() {
+  kill -TERM "$server"; wait "$server" 2>/dev/null
+  "$ferry" server --clean
+  rm -rf "$FERRY_DATA_DIR"
+  "$ferry" server --node-ip 10.123.0.1 --cluster-cidr 10.128.0.0/11 --disable "$1" >>"$dir/log" 2>&1 &
+  server=$!
+  for _ in $(seq 300); do
+    [ "$(curl -sk -m 1 https://10.123.0.1:6443/readyz)" = ok ] && return
+    sleep 0.1 # there is no event for another process's port
+  done
+  tail "$dir/log" >&2; exit 1
+}
+alone node,proxy,dns
 section "1 KiB ConfigMaps" "$ferry" bench api --count "$count" --bytes 1024 --pid "$server"
 section "2.4 KB Pods" "$ferry" bench api --count "$count" --bytes 0 --pid "$server"
 section "Watchers" "$ferry" bench watch --watchers 1000 --events 200 --pid "$server"
+alone node,proxy,dns
 section "Scheduling" "$ferry" bench schedule --nodes 5000 --pods 2000 --pid "$server"
-section "Growth" "$ferry" bench memory --counts "${FERRY_BENCH_PODS:-1000,10000,100000}" --pid "$server"
+alone node,proxy,dns
+section "Growth" "$ferry" bench memory --counts "${FERRY_BENCH_PODS:-1000,10000,100000}" --keep --pid "$server"
 cat "$dir/table" "$dir/recovered" "$dir/sections" >"$root/target/bench.md"

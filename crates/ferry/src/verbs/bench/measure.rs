@@ -102,6 +102,28 @@ pub(super) fn cpu_seconds(pid: u64) -> Option<f64> {
     Some(number(ticks) / 100.0)
 }
 
+/// How long one look at a process's CPU time lasts.
+const LOOK: Duration = Duration::from_secs(1);
+/// A process that uses less of a core than this has nothing left to do but its timers.
+const QUIET_SHARE: f64 = 0.05;
+
+/// Waits until a process has done what it was given to do, so that the next measurement holds
+/// nothing of it. Says how long that took.
+pub(super) async fn quiet(pid: u64, longest: Duration) -> Result<Duration> {
+    let start = Instant::now();
+    while let Some(before) = cpu_seconds(pid) {
+        tokio::time::sleep(LOOK).await;
+        let after = cpu_seconds(pid).unwrap_or(before);
+        if after - before < QUIET_SHARE * LOOK.as_secs_f64() {
+            break;
+        }
+        if start.elapsed() > longest {
+            bail!("process {pid} is still busy after {} s", longest.as_secs());
+        }
+    }
+    Ok(start.elapsed())
+}
+
 /// The memory that belongs to a process, shared pages counted by share: PSS, in KiB.
 pub(super) fn pss_kib(pid: u64) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");

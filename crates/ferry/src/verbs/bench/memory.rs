@@ -1,10 +1,13 @@
 //! `bench memory`: what stored Pods cost in memory, and how requests grow with their number.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::Result;
-use cli::Ctx;
-use cli::clap::{Arg, ArgMatches, Command, value_parser};
+use anyhow::{Context as _, Result};
+use cli::clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use cli::{Api, Ctx};
+use futures::{AsyncBufReadExt as _, StreamExt as _};
+use serde_json::json;
 
 use super::measure::{measure, number, per, pss_kib};
 use super::objects::{self, Kind};
@@ -14,6 +17,7 @@ use super::{number_of, pid_arg};
 const CREATORS: u64 = 16;
 /// Requests for each row.
 const GETS: u64 = 500;
+const PATCHES: u64 = 500;
 const LISTS: u64 = 5;
 const BUDGET_KIB: f64 = 8.0;
 
@@ -28,6 +32,12 @@ pub(super) fn command() -> Command {
                 .default_value("1000,10000,100000")
                 .help("Numbers of Pods, ascending"),
         )
+        .arg(
+            Arg::new("keep")
+                .long("keep")
+                .action(ArgAction::SetTrue)
+                .help("Leave the Pods there, for a server that is thrown away"),
+        )
         .arg(pid_arg())
 }
 
@@ -37,8 +47,17 @@ pub(super) async fn run(ctx: &Ctx, args: &ArgMatches) -> Result<ExitCode> {
     objects::make_namespace(&api).await?;
     let empty = pss_kib(pid)?;
     println!(
-        "{:>8} {:>10} {:>14} {:>12} {:>10} {:>12} {:>14}",
-        "pods", "PSS MiB", "KiB a pod (8)", "creates/s", "get us", "list ms", "list CPU ms"
+        "{:>8} {:>8} {:>14} {:>9} {:>10} {:>8} {:>9} {:>14} {:>8} {:>12}",
+        "pods",
+        "PSS MiB",
+        "KiB a pod (8)",
+        "create/s",
+        "create us",
+        "get us",
+        "patch us",
+        "watch from 0 ms",
+        "list ms",
+        "list CPU ms"
     );
     let mut there = 0;
     for count in args.get_many::<u64>("counts").into_iter().flatten().copied() {
@@ -59,6 +78,14 @@ pub(super) async fn run(ctx: &Ctx, args: &ArgMatches) -> Result<ExitCode> {
             Ok(())
         })
         .await?;
+        let patched = measure(ctx, pid, 1, PATCHES, move |api, number| async move {
+            let patch = json!({ "metadata": { "labels": { "turn": number.to_string() } } });
+            let path = Kind::Pod.path(number * 7919 % count);
+            api.send_as("PATCH", &path, "application/merge-patch+json", &patch).await?;
+            Ok(())
+        })
+        .await?;
+        let watched = measure(ctx, pid, 1, LISTS, move |api, _| watch_all(api, count)).await?;
         let listed = measure(ctx, pid, 1, LISTS, |api, _| async move {
             api.get_text(&Kind::Pod.collection()).await?;
             Ok(())
@@ -66,10 +93,13 @@ pub(super) async fn run(ctx: &Ctx, args: &ArgMatches) -> Result<ExitCode> {
         .await?;
         let each = per(number(pss.saturating_sub(empty)), number(count));
         println!(
-            "{count:>8} {:>10} {each:>14.1} {:>12.0} {:>10.0} {:>12.1} {:>14.1}",
+            "{count:>8} {:>8} {each:>14.1} {:>9.0} {:>10.0} {:>8.0} {:>9.0} {:>14.1} {:>8.1} {:>12.1}",
             pss / 1024,
             created.rate(),
+            created.cpu_us().unwrap_or_default(),
             got.cpu_us().unwrap_or_default(),
+            patched.cpu_us().unwrap_or_default(),
+            watched.latency_ms(0.5),
             listed.latency_ms(0.5),
             listed.cpu_us().unwrap_or_default() / 1000.0,
         );
@@ -77,6 +107,18 @@ pub(super) async fn run(ctx: &Ctx, args: &ArgMatches) -> Result<ExitCode> {
             eprintln!("at {count} pods: over the budget of {BUDGET_KIB} KiB a pod");
         }
     }
-    objects::remove_all(&api).await?;
+    if !args.get_flag("keep") {
+        objects::remove_all(&api).await?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A watch that begins with everything, until everything is there.
+async fn watch_all(api: Arc<Api>, count: u64) -> Result<()> {
+    let path = format!("{}?watch=1&resourceVersion=0", Kind::Pod.collection());
+    let mut lines = api.stream(&path, "application/json").await?.lines();
+    for _ in 0..count {
+        lines.next().await.context("the server ended a watch")??;
+    }
+    Ok(())
 }

@@ -1,10 +1,13 @@
 //! `bench watch`: what one more watcher of an event costs the server.
 //!
 //! The same changes are made with one watcher and with many; the difference in the server's CPU
-//! time, divided by the events that the others got, is the price of one.
+//! time, divided by the events that the others got, is the price of one. Twice: each change alone,
+//! seen by all before the next is made, so that each costs a write to each connection; and as fast
+//! as writers make them, as in a cluster where much happens, so that writes may hold several.
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cli::clap::{ArgMatches, Command};
@@ -15,7 +18,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::measure::{cpu_seconds, number, per};
+use super::measure::{cpu_seconds, measure, number, per, quiet};
 use super::objects::{self, Kind};
 use super::{count_arg, number_of, pid_arg};
 
@@ -43,18 +46,26 @@ pub(super) async fn run(ctx: &Ctx, args: &ArgMatches) -> Result<ExitCode> {
     api.send("POST", &kind.collection(), &kind.object(0)).await?;
     let alone = spread(ctx, pid, 1, events).await?;
     let many = spread(ctx, pid, watchers, events).await?;
+    print("each change alone", watchers, events, &alone, &many);
+    let alone = burst(ctx, pid, 1, events).await?;
+    let many = burst(ctx, pid, watchers, events).await?;
+    print("as fast as they come", watchers, events, &alone, &many);
+    objects::remove_all(&api).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(how: &str, watchers: u64, events: u64, alone: &Spread, many: &Spread) {
+    println!("{how}, {watchers} watchers:");
     let delivered = number(events * watchers);
-    println!("{:<44} {:>12.0}", "events delivered per s", per(delivered, many.seconds));
-    println!("{:<44} {:>12.2}", "slowest change, made to seen by all, ms", many.slowest_ms);
+    println!("  {:<44} {:>12.0}", "events delivered per s", per(delivered, many.seconds));
+    println!("  {:<44} {:>12.2}", "slowest change, ms", many.slowest_ms);
     if let Some((many, alone)) = many.cpu_seconds.zip(alone.cpu_seconds) {
         let each = per((many - alone) * 1e6, number(events * (watchers - 1)));
         println!(
-            "{:<44} {each:>12.2} (budget {BUDGET_US})",
+            "  {:<44} {each:>12.2} (budget {BUDGET_US})",
             "CPU us of one more watcher of an event"
         );
     }
-    objects::remove_all(&api).await?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What some changes cost with some watchers.
@@ -96,6 +107,62 @@ async fn spread(ctx: &Ctx, pid: u64, watchers: u64, events: u64) -> Result<Sprea
         task.await.context("a watcher")??;
     }
     Ok(Spread { seconds, slowest_ms, cpu_seconds })
+}
+
+/// Writers at once in a burst.
+const WRITERS: u64 = 16;
+const SETTLING_MAX: Duration = Duration::from_secs(30);
+
+/// Creates objects as fast as writers can, until every watcher has seen all.
+async fn burst(ctx: &Ctx, pid: u64, watchers: u64, events: u64) -> Result<Spread> {
+    let name = format!("burst-{watchers}");
+    let begun = Arc::new(Barrier::new(usize::try_from(watchers)? + 1));
+    let mut tasks = Vec::new();
+    for _ in 0..watchers {
+        tasks.push(counter(ctx.api().await?, begun.clone(), format!("\"name\":\"{name}-"), events));
+    }
+    begun.wait().await;
+    quiet(pid, SETTLING_MAX).await?;
+    let cpu = cpu_seconds(pid);
+    let start = Instant::now();
+    let made = measure(ctx, pid, WRITERS, events, move |api, number| {
+        let mut object = Kind::ConfigMap(BYTES).object(number);
+        object["metadata"]["name"] = format!("{name}-{number}").into();
+        async move {
+            api.send("POST", &Kind::ConfigMap(BYTES).collection(), &object).await?;
+            Ok(())
+        }
+    })
+    .await?;
+    for task in tasks {
+        task.await.context("a watcher")??;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu_seconds = cpu.zip(cpu_seconds(pid)).map(|(before, after)| after - before);
+    Ok(Spread { seconds, slowest_ms: made.latency_ms(1.0), cpu_seconds })
+}
+
+/// Ends when it has seen every object of a burst.
+fn counter(api: Api, begun: Arc<Barrier>, name: String, events: u64) -> JoinHandle<Result<()>> {
+    tokio::spawn(async move {
+        let path = format!(
+            "{}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
+             &allowWatchBookmarks=true",
+            Kind::ConfigMap(BYTES).collection()
+        );
+        let mut lines = api.stream(&path, "application/json").await?.lines();
+        use futures::StreamExt as _;
+        let mut seen = 0;
+        while seen < events {
+            let line = lines.next().await.context("the server ended a watch")??;
+            if line.starts_with("{\"type\":\"BOOKMARK\"") && seen == 0 {
+                begun.wait().await;
+            } else if line.contains(&name) {
+                seen += 1;
+            }
+        }
+        Ok(())
+    })
 }
 
 fn watcher(api: Api, turn: Arc<Barrier>, events: u64) -> JoinHandle<Result<()>> {
