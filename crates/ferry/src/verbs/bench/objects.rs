@@ -63,6 +63,8 @@ pub(super) fn pod(number: u64, scheduler: &str) -> Value {
         "apiVersion": "v1", "kind": "Pod", "metadata": metadata(number),
         "spec": {
             "schedulerName": scheduler, "automountServiceAccountToken": false,
+            // As admission would set them, so that an update of the same object changes neither.
+            "serviceAccountName": "default", "serviceAccount": "default",
             "nodeSelector": { LABEL: "node" },
             "containers": [{
                 "name": "main", "image": "registry.example.com/team/application:1.2.3", "env": env,
