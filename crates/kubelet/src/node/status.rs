@@ -93,11 +93,6 @@ pub(crate) fn node_status(
 ) -> NodeStatus {
     let before = old.and_then(|node| node.status.clone()).unwrap_or_default();
     let (capacity, free) = resources(options, machine);
-    let merged = |own: BTreeMap<String, Quantity>, before: Option<BTreeMap<String, Quantity>>| {
-        let mut all = before.unwrap_or_default();
-        all.extend(own);
-        Some(all)
-    };
     let mut conditions = own_conditions(health, &before, now);
     let foreign =
         before.conditions.iter().flatten().filter(|one| !OWN.contains(&one.type_.as_str()));
@@ -105,8 +100,10 @@ pub(crate) fn node_status(
     let port = options.server.as_ref().map(|server| i32::from(server.address.port()));
     NodeStatus {
         addresses: Some(addresses(options, machine)),
-        capacity: merged(capacity, before.capacity),
-        allocatable: merged(free, before.allocatable),
+        // Of what others say that the node has, nothing is kept back: who adds an extended resource
+        // to the capacity alone can use it. (`setters.go`, `MachineInfo`)
+        allocatable: Some(joined(before.capacity.as_ref(), free)),
+        capacity: Some(joined(before.capacity.as_ref(), capacity)),
         conditions: Some(conditions),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: port.unwrap_or(10_250) }),
@@ -116,6 +113,16 @@ pub(crate) fn node_status(
         runtime_handlers: Some(handlers(&says.status)),
         ..before
     }
+}
+
+/// What was there, and in its place what the kubelet knows.
+fn joined(
+    before: Option<&BTreeMap<String, Quantity>>,
+    own: BTreeMap<String, Quantity>,
+) -> BTreeMap<String, Quantity> {
+    let mut all = before.cloned().unwrap_or_default();
+    all.extend(own);
+    all
 }
 
 /// The conditions that the kubelet writes.
@@ -273,4 +280,28 @@ pub(crate) fn labels(options: &KubeletOptions, machine: &Machine) -> BTreeMap<St
         labels.insert(key.to_owned(), value.to_owned());
     }
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn resources_of_others_are_free_as_long_as_the_node_has_them() {
+        let old: Node = serde_json::from_value(json!({"status": {
+            "capacity": {"cpu": "999", "example.com/disk": "5"},
+            "allocatable": {"cpu": "999", "example.com/gone": "3"},
+        }}))
+        .unwrap();
+        let (options, machine) = (KubeletOptions::default(), Machine::read());
+        let (says, health) = (RuntimeSays::default(), Health::default());
+        let now = Time(base::clock::Timestamp::UNIX_EPOCH);
+        let new = node_status(&options, &machine, &says, &health, Some(&old), &now);
+        for resources in [new.capacity.unwrap(), new.allocatable.unwrap()] {
+            assert_eq!(resources["example.com/disk"].0, "5");
+            assert_ne!(resources["cpu"].0, "999");
+            assert!(!resources.contains_key("example.com/gone"));
+        }
+    }
 }
