@@ -24,6 +24,14 @@ RENAMED = {
         "Containers should be able to override the image's default command and arguments",
     "Docker Containers should use the image defaults if command and args are blank":
         "Containers should use the image defaults if command and args are blank",
+    "Kubectl client Kubectl logs should be able to retrieve and filter logs":
+        "Kubectl logs logs should be able to retrieve and filter logs",
+    "Kubelet when scheduling a busybox Pod with hostAliases should write entries to /etc/hosts":
+        "Kubelet when scheduling an agnhost Pod with hostAliases should write entries to /etc/hosts",
+    "Services should provide secure master service":
+        "API Server should provide secure master service",
+    "Services should test the lifecycle of an Endpoint":
+        "Endpoints should test the lifecycle of an Endpoint",
 }
 
 
@@ -55,7 +63,8 @@ def plain(name):
 
 
 def words(name):
-    bare = plain(re.sub(r"\[[^\]]*\]", " ", name)).rstrip(".")
+    # A row escapes its asterisks.
+    bare = plain(re.sub(r"\[[^\]]*\]", " ", name.replace("\\*", "*"))).rstrip(".")
     return RENAMED.get(bare, bare).lower()
 
 
@@ -74,7 +83,7 @@ def suited(match, found, version):
         return match["result"]
     said = "passed" if version == STANDARD else f"passed in {version}'s suite"
     if plain(name) != found[name]:
-        said += f' as "{found[name]}"'.replace("[", "\\[")
+        said += f' as "{found[name]}"'.replace("[", "\\[").replace("*", "\\*")
     *suites, own = record.split(match["result"])
     kept = [part for part in suites if part.split(" as ")[0] != said.split(" as ")[0]]
     return record.joined(sorted([*kept, said]), own)
