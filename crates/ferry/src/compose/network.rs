@@ -82,7 +82,9 @@ impl Network for NodeNetwork {
     }
 
     async fn settle(&self, netns: &Path) {
-        let settled = async { Undelivered::of(&NetNs::open(netns)?)?.none().await };
+        // A namespace that is gone has nothing more to say.
+        let Ok(namespace) = NetNs::open(netns) else { return };
+        let settled = async { Undelivered::of(&namespace)?.none().await };
         match tokio::time::timeout(SETTLE, settled).await {
             Ok(Ok(())) => {}
             // Peers that take nothing any more do not keep the pod.
