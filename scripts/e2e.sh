@@ -64,6 +64,7 @@ finish() {
   "$ferry" server --clean --data-dir "$FERRY_DATA_DIR" 2>>"$dir/server.log" || bad "everything was taken away"
   left=$(pgrep -af "ferry-shim.*$dir"; comm -13 "$dir/cgroups" <(cgroups); ip -o link | grep -o 'fry[^@:]*'; nft list tables 2>/dev/null | grep ferry)
   is "nothing is left on the machine" "" "$left"
+  is "nothing panicked" "" "$(grep -a 'panicked at' "$dir/server.log" | head -n 3)"
   umount /var/log/pods 2>/dev/null
   if [ -n "${FERRY_E2E_KEEP:-}" ]; then say "the data is in $dir"; else rm -rf "$dir"; fi
   echo "$passed passed, $failed failed"

@@ -11,6 +11,7 @@ mod client;
 mod connect;
 mod files;
 mod mapper;
+pub mod out;
 mod print;
 mod target;
 mod verb;

@@ -10,6 +10,7 @@ use api::Value;
 use clap::{Arg, ArgMatches};
 
 use crate::mapper::Mapping;
+use crate::out::Out;
 
 /// How to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl Output {
 
     /// Prints one object (or a `List`) in any format but the table.
     pub(crate) fn print(&self, object: &Value, mapping: Option<&Mapping>) -> Result<()> {
-        let mut out = std::io::stdout().lock();
+        let mut out = Out;
         match self {
             Self::Json => {
                 let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");

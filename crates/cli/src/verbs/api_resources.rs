@@ -50,7 +50,7 @@ impl Verb for ApiResources {
         if output == Some("name") {
             for own in shown {
                 let dot = if own.group.is_empty() { "" } else { "." };
-                println!("{}{dot}{}", own.plural, own.group);
+                crate::outln!("{}{dot}{}", own.plural, own.group);
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -75,7 +75,7 @@ impl Verb for ApiResources {
             }
             rows.push(row);
         }
-        print!("{}", align(&rows));
+        crate::out!("{}", align(&rows));
         Ok(ExitCode::SUCCESS)
     }
 }

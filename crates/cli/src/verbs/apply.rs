@@ -122,7 +122,7 @@ async fn apply(
         "server" => " (server dry run)",
         _ => "",
     };
-    println!("{}/{} {verb}{suffix}", target.mapping.short_form(), name(&made));
+    crate::outln!("{}/{} {verb}{suffix}", target.mapping.short_form(), name(&made));
     Ok(())
 }
 

@@ -101,7 +101,7 @@ async fn can_i(api: &Api, args: &ArgMatches) -> Result<ExitCode> {
     let answer = api.send("POST", &format!("{REVIEWS}/selfsubjectaccessreviews"), &review).await?;
     let (is_allowed, words) = verdict(&answer["status"]);
     if !args.get_flag("quiet") {
-        println!("{words}");
+        crate::outln!("{words}");
     }
     Ok(if is_allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -132,7 +132,7 @@ async fn allowed(api: &Api, args: &ArgMatches) -> Result<ExitCode> {
         );
     }
     rows.extend(rules(&answer["status"]));
-    print!("{}", align(&rows));
+    crate::out!("{}", align(&rows));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -179,7 +179,7 @@ async fn whoami(api: &Api, args: &ArgMatches) -> Result<ExitCode> {
     let answer = api.send("POST", path, &review).await?;
     let output = Output::from_args(args)?;
     if output.is_table() {
-        print!("{}", align(&attributes(&answer["status"]["userInfo"])));
+        crate::out!("{}", align(&attributes(&answer["status"]["userInfo"])));
     } else {
         output.print(&answer, None)?;
     }

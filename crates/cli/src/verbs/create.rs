@@ -187,7 +187,11 @@ async fn create(api: &Api, mapper: &Mapper, object: &Value, args: &ArgMatches) -
             "server" => " (server dry run)",
             _ => "",
         };
-        println!("{}/{} created{suffix}", target.mapping.short_form(), api::object::name(&made));
+        crate::outln!(
+            "{}/{} created{suffix}",
+            target.mapping.short_form(),
+            api::object::name(&made)
+        );
         return Ok(());
     }
     if let Some(meta) = made["metadata"].as_object_mut() {

@@ -96,7 +96,7 @@ impl Verb for Delete {
             }
         }
         if gone.is_empty() && !failed && !args.get_flag("ignore-not-found") {
-            println!("No resources found");
+            crate::outln!("No resources found");
         }
         let waits = args.get_one::<bool>("wait").copied().unwrap_or(true);
         if waits && !args.get_flag("force") {
@@ -166,7 +166,7 @@ async fn delete(api: &Api, target: &Target, args: &ArgMatches) -> Result<Option<
     let answer = api.send("DELETE", &path, &options).await?;
     let form = target.mapping.short_form();
     if args.get_one::<String>("output").is_some() {
-        println!("{form}/{name}");
+        crate::outln!("{form}/{name}");
     } else {
         let how = if grace == 0 { "force deleted" } else { "deleted" };
         let place = if target.namespace.is_empty() {
@@ -174,7 +174,7 @@ async fn delete(api: &Api, target: &Target, args: &ArgMatches) -> Result<Option<
         } else {
             format!(" from {} namespace", target.namespace)
         };
-        println!("{form} \"{name}\" {how}{place}");
+        crate::outln!("{form} \"{name}\" {how}{place}");
     }
     let found = match str_at(&answer, &["kind"]) {
         "Status" => str_at(&answer, &["details", "uid"]),

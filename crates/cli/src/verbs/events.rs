@@ -66,7 +66,7 @@ impl Verb for Events {
         all.sort_by_key(|own| when::last_seen(own));
         let mut with_headings = !args.get_flag("no-headers");
         if !all.is_empty() {
-            print!("{}", align(&rows(&all, everywhere, with_headings)));
+            crate::out!("{}", align(&rows(&all, everywhere, with_headings)));
             with_headings = false;
         } else if !args.get_flag("watch") {
             if everywhere {
@@ -85,7 +85,7 @@ impl Verb for Events {
             let event: Value = serde_json::from_str(&line?)?;
             let own = &event["object"];
             if ["ADDED", "MODIFIED"].contains(&str_at(&event, &["type"])) && is_wanted(own) {
-                print!("{}", align(&rows(&[own], everywhere, with_headings)));
+                crate::out!("{}", align(&rows(&[own], everywhere, with_headings)));
                 with_headings = false;
             }
         }

@@ -68,7 +68,7 @@ impl Verb for Expose {
                 made = api.send("POST", &path, &service).await?;
             }
             if output.is_table() {
-                println!("service/{} exposed{}", name(&made), dry_run.suffix());
+                crate::outln!("service/{} exposed{}", name(&made), dry_run.suffix());
             } else {
                 output.print(&made, Some(services))?;
             }

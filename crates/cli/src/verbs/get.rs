@@ -105,7 +105,7 @@ async fn tables(
             continue;
         }
         if shown > 0 {
-            println!();
+            crate::outln!();
         }
         shown += 1;
         let mut style = style(args, output);
@@ -113,7 +113,7 @@ async fn tables(
         if several || args.get_flag("show-kind") {
             style.prefix = format!("{}/", group[0].mapping.short_form());
         }
-        print!("{}", table::align(&table::rows(&table, &style)));
+        crate::out!("{}", table::align(&table::rows(&table, &style)));
     }
     if shown == 0 && !failed && !args.get_flag("ignore-not-found") {
         nothing_found(api, targets, args);
@@ -264,7 +264,7 @@ async fn watch(
     if output.is_table() {
         columns = current["columnDefinitions"].clone();
         if !args.get_flag("watch-only") && !list_at(&current, &["rows"]).is_empty() {
-            print!("{}", table::align(&table::rows(&current, &style)));
+            crate::out!("{}", table::align(&table::rows(&current, &style)));
             style.no_headers = true;
         }
     } else if !args.get_flag("watch-only") {
@@ -290,7 +290,7 @@ async fn watch(
             if object["columnDefinitions"].as_array().is_none_or(Vec::is_empty) {
                 object["columnDefinitions"] = columns.clone();
             }
-            print!("{}", table::align(&table::rows(&object, &style)));
+            crate::out!("{}", table::align(&table::rows(&object, &style)));
             style.no_headers = true;
         } else {
             output.print(&object, Some(&target.mapping))?;

@@ -26,12 +26,12 @@ impl Verb for ClusterInfo {
         let path = "/api/v1/namespaces/kube-system/services?labelSelector=kubernetes.io%2Fcluster-service%3Dtrue";
         let services = api.get(path).await?;
         let server = api.server().trim_end_matches('/');
-        println!("Kubernetes control plane is running at {server}");
+        crate::outln!("Kubernetes control plane is running at {server}");
         for own in list_at(&services, &["items"]) {
-            println!("{}", line(server, own));
+            crate::outln!("{}", line(server, own));
         }
-        println!();
-        println!(
+        crate::outln!();
+        crate::outln!(
             "To further debug and diagnose cluster problems, use 'kubectl cluster-info dump'."
         );
         Ok(ExitCode::SUCCESS)
@@ -81,7 +81,7 @@ impl Verb for ApiVersions {
         let mapper = Mapper::discover(&api).await?;
         let all: BTreeSet<_> = mapper.all.iter().map(|own| own.api_version()).collect();
         for own in all {
-            println!("{own}");
+            crate::outln!("{own}");
         }
         Ok(ExitCode::SUCCESS)
     }

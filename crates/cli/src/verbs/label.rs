@@ -96,10 +96,10 @@ impl Verb for Mark {
             }
             if args.get_flag("list") {
                 for (key, value) in listed(&object, self.0) {
-                    println!("{key}={value}");
+                    crate::outln!("{key}={value}");
                 }
             } else {
-                println!("{form} {verb}{}", dry_run.suffix());
+                crate::outln!("{form} {verb}{}", dry_run.suffix());
             }
         }
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -166,7 +166,7 @@ fn plan(
                 removed = true;
                 map.insert(key.clone(), Value::Null);
             }
-            None => println!("{noun} \"{key}\" not found."),
+            None => crate::outln!("{noun} \"{key}\" not found."),
         }
     }
     let verb = match (marks, set, removed) {

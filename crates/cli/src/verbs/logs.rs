@@ -13,6 +13,7 @@ use futures::AsyncReadExt as _;
 use crate::client::{Api, encode};
 use crate::connect::parse_duration;
 use crate::mapper::Mapper;
+use crate::out::Out;
 use crate::verb::{Ctx, Verb};
 
 pub(crate) struct Logs;
@@ -187,7 +188,7 @@ async fn copy(
         if count == 0 {
             return Ok(());
         }
-        let mut out = std::io::stdout().lock();
+        let mut out = Out;
         if prefix.is_empty() {
             out.write_all(&buffer[..count])?;
         } else {

@@ -77,7 +77,7 @@ impl Verb for Patch {
             let same = made["metadata"]["resourceVersion"] == object["metadata"]["resourceVersion"];
             let note = if same && dry_run == DryRun::None { " (no change)" } else { "" };
             let form = target.mapping.short_form();
-            println!("{form}/{} patched{note}{}", name(&object), dry_run.suffix());
+            crate::outln!("{form}/{} patched{note}{}", name(&object), dry_run.suffix());
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -131,7 +131,7 @@ impl Verb for Replace {
             let mut made = loaded.object.clone();
             if args.get_flag("force") && dry_run == DryRun::None {
                 match super::delete::delete_and_wait(&api, &target, &own).await {
-                    Ok(()) => println!("{form} \"{own}\" deleted"),
+                    Ok(()) => crate::outln!("{form} \"{own}\" deleted"),
                     Err(error) if is_missing(&error) => {}
                     Err(error) => return Err(error),
                 }
@@ -142,7 +142,7 @@ impl Verb for Replace {
                 made = api.send("PUT", &format!("{path}{query}"), &loaded.object).await?;
             }
             if output.is_table() {
-                println!("{form}/{own} replaced{}", dry_run.suffix());
+                crate::outln!("{form}/{own} replaced{}", dry_run.suffix());
             } else {
                 output.print(&made, Some(&target.mapping))?;
             }

@@ -212,7 +212,7 @@ async fn follow(api: &Api, target: &Target, object: Value, args: &ArgMatches) ->
     loop {
         let (text, is_done) = progress(&target.mapping.kind, &object)?;
         if text != said {
-            println!("{text}");
+            crate::outln!("{text}");
             said = text;
         }
         if is_done || !args.get_one::<bool>("watch").copied().unwrap_or(true) {
@@ -284,19 +284,19 @@ async fn history(
             .iter()
             .find(|(revision, _)| *revision == wanted)
             .with_context(|| format!("unable to find the specified revision {wanted}"))?;
-        println!("{form}/{} with revision #{wanted}", name(object));
-        println!("Pod Template:");
+        crate::outln!("{form}/{} with revision #{wanted}", name(object));
+        crate::outln!("Pod Template:");
         let template = at(set, &["spec", "template"]).cloned().unwrap_or_default();
-        print!("{}", crate::print::yaml::to_string(&template));
+        crate::out!("{}", crate::print::yaml::to_string(&template));
         return Ok(());
     }
-    println!("{form}/{} ", name(object));
+    crate::outln!("{form}/{} ", name(object));
     let mut rows = vec![vec!["REVISION".to_owned(), "CHANGE-CAUSE".to_owned()]];
     for (revision, set) in &revisions {
         let cause = annotation(set, CAUSE).unwrap_or("<none>");
         rows.push(vec![revision.to_string(), cause.to_owned()]);
     }
-    println!("{}", align(&rows));
+    crate::outln!("{}", align(&rows));
     Ok(())
 }
 
@@ -331,7 +331,10 @@ async fn undo(
     }
     let form = format!("{}/{}", target.mapping.short_form(), name(object));
     if template == object["spec"]["template"] {
-        println!("{form} skipped rollback (current template already matches revision {})", found.0);
+        crate::outln!(
+            "{form} skipped rollback (current template already matches revision {})",
+            found.0
+        );
         return Ok(());
     }
     // The whole template is replaced, so that what later revisions added goes too.
@@ -339,7 +342,7 @@ async fn undo(
     let path = target.mapping.object(&target.namespace, name(object));
     let path = format!("{path}?fieldManager=kubectl-rollout");
     api.send_as("PATCH", &path, "application/json-patch+json", &patch).await?;
-    println!("{form} rolled back");
+    crate::outln!("{form} rolled back");
     Ok(())
 }
 
@@ -352,7 +355,7 @@ async fn pause(api: &Api, target: &Target, object: &Value, paused: bool) -> Resu
     let path = target.mapping.object(&target.namespace, name(object));
     let path = format!("{path}?fieldManager=kubectl-rollout");
     api.send_as("PATCH", &path, STRATEGIC, &patch).await?;
-    println!("{form} {}", if paused { "paused" } else { "resumed" });
+    crate::outln!("{form} {}", if paused { "paused" } else { "resumed" });
     Ok(())
 }
 
@@ -368,7 +371,7 @@ async fn restart(api: &Api, target: &Target, object: &Value) -> Result<()> {
     let path = target.mapping.object(&target.namespace, name(object));
     let path = format!("{path}?fieldManager=kubectl-rollout");
     api.send_as("PATCH", &path, STRATEGIC, &patch).await?;
-    println!("{form} restarted");
+    crate::outln!("{form} restarted");
     Ok(())
 }
 

@@ -88,7 +88,12 @@ impl Verb for Run {
                 made = api.send("POST", &path, &object).await?;
             }
             if output.is_table() {
-                println!("{}/{} created{}", mapping.short_form(), name(&made), dry_run.suffix());
+                crate::outln!(
+                    "{}/{} created{}",
+                    mapping.short_form(),
+                    name(&made),
+                    dry_run.suffix()
+                );
             } else {
                 output.print(&made, Some(mapping))?;
             }

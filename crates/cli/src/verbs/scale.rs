@@ -49,7 +49,7 @@ impl Verb for Scale {
                 patch["metadata"]["resourceVersion"] = scale["metadata"]["resourceVersion"].clone();
             }
             api.send_as("PATCH", &path, "application/merge-patch+json", &patch).await?;
-            println!("{}/{name} scaled", target.mapping.short_form());
+            crate::outln!("{}/{name} scaled", target.mapping.short_form());
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -58,7 +58,7 @@ impl Verb for Set {
             }
             let path = target.mapping.object(&target.namespace, name(&object));
             change::send(&api, &path, "kubectl-set", change::STRATEGIC, &patch, dry_run).await?;
-            println!("{form} image updated{}", dry_run.suffix());
+            crate::outln!("{form} image updated{}", dry_run.suffix());
         }
         Ok(ExitCode::SUCCESS)
     }

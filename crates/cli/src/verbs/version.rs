@@ -48,12 +48,12 @@ impl Verb for Version {
             all["serverVersion"] = server.clone();
         }
         match args.get_one::<String>("output").map(String::as_str) {
-            Some("json") => println!("{}", serde_json::to_string_pretty(&all)?),
-            Some(_) => print!("{}", yaml::to_string(&all)),
+            Some("json") => crate::outln!("{}", serde_json::to_string_pretty(&all)?),
+            Some(_) => crate::out!("{}", yaml::to_string(&all)),
             None => {
-                println!("Client Version: {GIT_VERSION}");
+                crate::outln!("Client Version: {GIT_VERSION}");
                 if let Some(server) = server {
-                    println!("Server Version: {}", str_at(&server, &["gitVersion"]));
+                    crate::outln!("Server Version: {}", str_at(&server, &["gitVersion"]));
                 }
             }
         }

@@ -169,7 +169,7 @@ async fn one(api: &Api, target: &Target, wanted: &Wanted, limit: Duration) -> Re
             Err(_) => bail!(timed_out()),
         }
     }
-    println!("{}/{name} condition met", target.mapping.short_form());
+    crate::outln!("{}/{name} condition met", target.mapping.short_form());
     Ok(())
 }
 

@@ -53,11 +53,11 @@ impl Verb for Certs {
         let wants = |name: &str| asked.is_empty() || asked.iter().any(|one| *one == name);
         if wants("service-account") {
             pki::tokens::rotate(&server.join("tls"))?;
-            println!("service-account tokens are signed with a new key");
+            cli::outln!("service-account tokens are signed with a new key");
         }
         if wants("encryption") {
             rotate_encryption(&server.join("encryption-key"))?;
-            println!(
+            cli::outln!(
                 "secrets are encrypted with a new key from their next write on; to rewrite all now:\n  \
                  kubectl get secrets --all-namespaces -o json | kubectl replace -f -"
             );

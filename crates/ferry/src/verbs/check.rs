@@ -28,7 +28,7 @@ impl Verb for Check {
                 .iter()
                 .map(|own| json!({ "what": own.what, "ok": own.ok, "detail": own.detail }))
                 .collect();
-            println!("{:#}", json!({ "ok": all_well, "findings": all }));
+            cli::outln!("{:#}", json!({ "ok": all_well, "findings": all }));
         } else {
             let rows: Vec<_> = findings
                 .iter()
@@ -37,7 +37,7 @@ impl Verb for Check {
                     vec![sign.to_owned(), own.what.clone(), own.detail.clone()]
                 })
                 .collect();
-            print!("{}", cli::align(&rows));
+            cli::out!("{}", cli::align(&rows));
         }
         Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -71,7 +71,7 @@ impl Verb for Dns {
 fn look_up(name: &str) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for address in runtime.block_on(dns::lookup(name))? {
-        println!("{name} has address {address}");
+        cli::outln!("{name} has address {address}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -116,14 +116,14 @@ impl Verb for Image {
             }
             "push" => {
                 for name in many(own, "names") {
-                    println!("{name} {}", store.push(&name, &credentials(own)).await?);
+                    cli::outln!("{name} {}", store.push(&name, &credentials(own)).await?);
                 }
             }
             "ls" => list(&store, own)?,
             "rm" => {
                 for name in many(own, "names") {
                     for removed in store.remove(&name)? {
-                        println!("removed {removed}");
+                        cli::outln!("removed {removed}");
                     }
                 }
             }
@@ -156,7 +156,7 @@ fn credentials(args: &ArgMatches) -> Credentials {
 
 fn announce(image: &StoredImage) {
     for name in &image.names {
-        println!("{name}");
+        cli::outln!("{name}");
     }
 }
 
@@ -211,7 +211,7 @@ fn list(store: &ImageStore, args: &ArgMatches) -> Result<()> {
             .iter()
             .map(|image| json!({ "id": image.id, "names": image.names, "size": image.size }))
             .collect();
-        println!("{:#}", json!(all));
+        cli::outln!("{:#}", json!(all));
         return Ok(());
     }
     let mut rows = vec![["IMAGE", "ID", "SIZE"].map(str::to_owned).to_vec()];
@@ -222,6 +222,6 @@ fn list(store: &ImageStore, args: &ArgMatches) -> Result<()> {
             if image.names.is_empty() { vec!["<none>".to_owned()] } else { image.names.clone() };
         rows.extend(names.into_iter().map(|name| vec![name, id.clone(), size.clone()]));
     }
-    print!("{}", cli::align(&rows));
+    cli::out!("{}", cli::align(&rows));
     Ok(())
 }

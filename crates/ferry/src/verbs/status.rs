@@ -65,13 +65,17 @@ impl Verb for Status {
             })).collect::<Vec<_>>(),
         });
         if args.get_one::<String>("output").is_some() {
-            println!("{shown:#}");
+            cli::outln!("{shown:#}");
         } else {
-            println!("server   {}  {}", str_at(&shown, &["server"]), str_at(&shown, &["version"]));
-            println!("api      {}", if checks.is_ok() { "ready" } else { "not ready" });
+            cli::outln!(
+                "server   {}  {}",
+                str_at(&shown, &["server"]),
+                str_at(&shown, &["version"])
+            );
+            cli::outln!("api      {}", if checks.is_ok() { "ready" } else { "not ready" });
             for node in list_at(&shown, &["nodes"]) {
                 let state = if node["ready"] == true { "ready" } else { "not ready" };
-                println!("node     {}  {state}", str_at(node, &["name"]));
+                cli::outln!("node     {}  {state}", str_at(node, &["name"]));
             }
         }
         let well =

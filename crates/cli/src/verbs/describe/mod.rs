@@ -73,7 +73,7 @@ impl Verb for Describe {
             };
             for (_, object) in &found {
                 if shown > 0 {
-                    print!("\n\n");
+                    crate::out!("\n\n");
                 }
                 shown += 1;
                 let mut page = Page::default();
@@ -82,7 +82,7 @@ impl Verb for Describe {
                     let all = events_of(&api, object).await;
                     events(&mut page, &all);
                 }
-                print!("{}", page.finish());
+                crate::out!("{}", page.finish());
             }
         }
         if shown == 0 && !failed {
