@@ -7,6 +7,7 @@
 //! Invariant: no bytes make it panic, recurse without bound, or take more memory than they earn.
 
 mod read;
+mod removed;
 mod table;
 pub(crate) mod wire;
 mod write;
@@ -136,9 +137,13 @@ fn finish(
 ) -> Result<Value, ProtoError> {
     object.insert("apiVersion".to_owned(), api_version.into());
     object.insert("kind".to_owned(), kind.into());
-    let (group, version) = split_api_version(api_version);
-    if let Some(schema) =
-        schema::by_kind(group, version, kind).or_else(|| schema::by_name(message.name))
+    let named = |api_version: &str| {
+        let (group, version) = split_api_version(api_version);
+        schema::by_kind(group, version, kind)
+    };
+    if let Some(schema) = named(api_version)
+        .or_else(|| schema::by_name(message.name))
+        .or_else(|| named(removed::today(api_version, kind)?))
     {
         return canonical(Value::Object(object), &schema);
     }
@@ -200,7 +205,8 @@ pub fn read_watch_event(frame: &[u8]) -> Result<(String, &[u8]), ProtoError> {
     Ok((event, object))
 }
 
-/// The message of a kind: that of its definition, else one of its group or of `meta/v1`.
+/// The message of a kind: that of its definition, else one of its group or of `meta/v1`, else for a
+/// removed version that of today.
 fn message_of(api_version: &str, kind: &str) -> Option<&'static Message> {
     let (group, version) = split_api_version(api_version);
     if let Some(Schema::Def(def)) = schema::by_kind(group, version, kind) {
@@ -213,6 +219,7 @@ fn message_of(api_version: &str, kind: &str) -> Option<&'static Message> {
     let package = if group.is_empty() { "core" } else { group.split('.').next()? };
     table::by_name(&format!("io.k8s.api.{package}.{version}.{kind}"))
         .or_else(|| (join_api_version(group, version) == "v1").then(meta).flatten())
+        .or_else(|| message_of(removed::today(api_version, kind)?, kind))
 }
 
 #[cfg(test)]

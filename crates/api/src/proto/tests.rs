@@ -39,6 +39,20 @@ fn every_kind_of_the_schema_has_a_message_but_those_that_have_none_upstream() {
 }
 
 #[test]
+fn a_removed_version_keeps_its_name_on_the_way() {
+    let budget = |version: &str| {
+        json!({"apiVersion": version, "kind": "PodDisruptionBudget", "metadata": {"name": "a"},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}})
+    };
+    let old = encode(&budget("policy/v1beta1")).unwrap();
+    let back = decode(&old).unwrap();
+    assert_eq!(back["apiVersion"], "policy/v1beta1");
+    assert_eq!(back["spec"], budget("")["spec"]);
+    let now = encode(&budget("policy/v1")).unwrap();
+    assert_eq!(envelope(&old).unwrap().raw, envelope(&now).unwrap().raw);
+}
+
+#[test]
 fn bytes_are_those_of_upstreams_marshalers() {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}});
     let bytes = encode(&object).unwrap();
