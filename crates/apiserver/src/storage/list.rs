@@ -173,8 +173,9 @@ impl Scan<'_> {
                 "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
             ));
         }
-        // Nothing changed since the first page: the cache is the snapshot.
+        // Nothing changed since the first page: the cache is the snapshot, for as long as tokens last.
         if self.storage.feed.progress() >= rv && self.cacher.last_rv() <= rv {
+            self.check_kept(rv, &after).await?;
             let mut page = self.cached(Some(&after), request.limit).await?;
             if self.cacher.last_rv() <= rv {
                 if let (false, Some(last)) = (page.continue_token.is_empty(), page.objects.last()) {
@@ -186,11 +187,26 @@ impl Scan<'_> {
         }
         match self.at(rv, Some(after.clone()), request.limit).await {
             Ok(page) => page,
-            Err(StoreError::Compacted { .. }) => Err(ApiError::expired(
+            Err(error) => Err(self.lost(error, &after)),
+        }
+    }
+
+    /// Whether the store still has the snapshot that a token is of. A token ends with the history
+    /// that it belongs to, also where the cache could go on: clients count on it.
+    async fn check_kept(&self, rv: Revision, after: &str) -> ApiResult<()> {
+        let one = Range { prefix: self.prefix(), after: None, limit: Some(1), at: Some(rv) };
+        let read = self.storage.store.range(one).await;
+        read.map(drop).map_err(|error| self.lost(error, after))
+    }
+
+    /// Why a list cannot go on.
+    fn lost(&self, error: StoreError, after: &str) -> ApiError {
+        match error {
+            StoreError::Compacted { .. } => ApiError::expired(
                 "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
             )
-            .with_continue(self.token(-1, &after))),
-            Err(error) => Err(store_error(error)),
+            .with_continue(self.token(-1, after)),
+            error => store_error(error),
         }
     }
 

@@ -34,6 +34,26 @@ async fn an_expired_list_goes_on_inconsistently() {
     assert_eq!(future["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_token_ends_with_its_history_though_nothing_of_its_kind_changed() {
+    let f = fixture();
+    for at in 0..4 {
+        f.post(MAPS, config_map(&format!("m{at}"))).await.expect(201);
+    }
+    let first = f.get(&format!("{MAPS}?limit=3")).await.expect(200);
+    let next =
+        format!("{MAPS}?limit=3&continue={}", first["metadata"]["continue"].as_str().unwrap());
+    let pod = json!({"metadata": {"name": "other"}});
+    let pod = f.post("/api/v1/namespaces/default/pods", pod).await.expect(201);
+    f.get(&next).await.expect(200);
+    f.store.compact(object::resource_version(&pod).unwrap()).await.unwrap();
+    let expired = f.get(&next).await.expect(410);
+    let token = expired["metadata"]["continue"].as_str().unwrap();
+    let rest = f.get(&format!("{MAPS}?limit=3&continue={token}")).await.expect(200);
+    assert_eq!(rest["items"][0]["metadata"]["name"], "m3");
+    assert_ne!(rest["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+}
+
 #[tokio::test]
 async fn a_watch_from_before_the_server_began_is_replayed_or_refused() {
     let f = fixture();
