@@ -139,7 +139,8 @@ impl Ending {
         let mut answer = match result {
             Ok(answer) => answer,
             Err(error) => {
-                let answer = response::error_as(&error, error_format(accept));
+                let mut answer = response::error_as(&error, error_format(accept));
+                response::add_warnings(&mut answer, &self.journal.warnings());
                 failure = Some(error);
                 answer
             }

@@ -95,6 +95,7 @@ pub(crate) async fn dispatch(mut call: Call, body: Body) -> ApiResult<Response> 
     let shapes = handler.is_none() || info.verb != "create";
     let protobuf = has_protobuf(&entry, &info.version);
     let output = call.negotiate(Offer { shapes, protobuf, watch: info.verb == "watch" })?;
+    call.journal.warn(entry.deprecation_warning(&call.info.version).map(str::to_owned));
     let target = Target { call, entry, output, conversions: Arc::default() };
     if let Some(handler) = handler {
         return target.virtual_verb(&*handler, body).await;

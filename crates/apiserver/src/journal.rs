@@ -25,6 +25,7 @@ pub(crate) struct Journal {
     pub(crate) started: Instant,
     steps: Mutex<Vec<(&'static str, Instant)>>,
     notes: Mutex<Vec<(String, String)>>,
+    warnings: Mutex<Vec<String>>,
     waited_nanos: AtomicU64,
     /// Who tells the audit; nobody when its policy wants nothing.
     pub(crate) recorder: OnceLock<Recorder>,
@@ -44,6 +45,7 @@ impl Journal {
             started: Instant::now(),
             steps: Mutex::new(Vec::with_capacity(8)),
             notes: Mutex::default(),
+            warnings: Mutex::default(),
             waited_nanos: AtomicU64::new(0),
             recorder: OnceLock::new(),
         }
@@ -60,6 +62,16 @@ impl Journal {
         if notes.iter().all(|(known, _)| known != key) {
             notes.push((key.to_owned(), value.to_owned()));
         }
+    }
+
+    /// Warnings for the caller that a success has not carried: a refusal will.
+    pub(crate) fn warn(&self, warnings: impl IntoIterator<Item = String>) {
+        self.warnings.lock().extend(warnings);
+    }
+
+    /// The warnings that go with a refusal.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().clone()
     }
 
     /// The annotations.

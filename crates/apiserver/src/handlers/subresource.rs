@@ -94,7 +94,8 @@ impl Target {
             body: decoded,
             http: Request::from_parts(parts, body),
         };
-        match handler.handle(&*call.core, request).await? {
+        let answered = handler.handle(&*call.core, request).await;
+        match answered.inspect_err(|_| call.journal.warn(warnings.clone()))? {
             SubresourceAnswer::Http(response) => Ok(match messages {
                 Some(messages) => messages.of(response),
                 None => response,

@@ -100,10 +100,10 @@ impl Target {
         op.tracks = kind != PatchKind::Apply;
         let work = PatchWork::new(&self, subresource, kind, options, bytes)?;
         let create = subresource.is_none() && kind == PatchKind::Apply;
-        let updated = op.update(&self.call.info.name, create, &|old| work.transform(old)).await?;
-        let (mut warnings, written) = (std::mem::take(&mut op.warnings), op.written.take());
-        drop(op);
-        warnings.extend(work.warnings.into_inner());
+        let updated = op.update(&self.call.info.name, create, &|old| work.transform(old)).await;
+        op.warnings.extend(std::mem::take(&mut *work.warnings.lock()));
+        let updated = updated?;
+        let (warnings, written) = (std::mem::take(&mut op.warnings), op.written.take());
         self.answer_updated(updated, written.as_deref(), &warnings)
     }
 

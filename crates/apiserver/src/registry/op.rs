@@ -44,6 +44,15 @@ pub(crate) struct Op<'a> {
     pub(crate) journal: Option<&'a Journal>,
 }
 
+/// What no answer took goes with the refusal: callers are warned whether they succeed or not.
+impl Drop for Op<'_> {
+    fn drop(&mut self) {
+        if let Some(journal) = self.journal {
+            journal.warn(self.warnings.drain(..));
+        }
+    }
+}
+
 /// What a write did.
 #[derive(Debug)]
 pub(crate) enum Deed {

@@ -140,6 +140,7 @@ impl AdmissionPlugin for Plugin {
         request: &mut AdmissionRequest<'_>,
     ) -> ApiResult<()> {
         if request.operation == Operation::Delete && request.name == "keep" {
+            request.warnings.push("still wanted".to_owned());
             return Err(ApiError::forbidden(&request.resource, request.name, "it is kept"));
         }
         Ok(())
@@ -152,7 +153,9 @@ async fn admission_changes_refuses_and_may_panic() {
     let made = f.post(MAPS, config_map("keep")).await;
     assert_eq!(made.headers["warning"], "299 - \"look out\"");
     assert_eq!(made.expect(201)["metadata"]["labels"]["admitted"], "yes");
-    let refused = f.delete(&format!("{MAPS}/keep"), json!({})).await.expect(403);
+    let refused = f.delete(&format!("{MAPS}/keep"), json!({})).await;
+    assert_eq!(refused.headers["warning"], "299 - \"still wanted\"");
+    let refused = refused.expect(403);
     assert_eq!(refused["message"], "configmaps \"keep\" is forbidden: it is kept");
     let broken = f.post(MAPS, config_map("boom")).await;
     let text = "This request caused apiserver to panic. Look in the logs for details\n";

@@ -109,6 +109,10 @@ async fn unknown_fields_are_refused_warned_of_or_dropped() {
     assert_eq!(warned.code, 201);
     assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"foo\\\"\"");
     body["metadata"]["name"] = "b".into();
+    let refused =
+        f.post(MAPS, json!({"kind": "ConfigMap", "metadata": {"name": "-"}, "foo": 1})).await;
+    assert_eq!(refused.code, 422);
+    assert_eq!(refused.headers["warning"], "299 - \"unknown field \\\"foo\\\"\"");
     let ignored = f.post(&format!("{MAPS}?fieldValidation=Ignore"), body.clone()).await;
     assert!(ignored.headers.get("warning").is_none());
     assert!(ignored.json().get("foo").is_none());
