@@ -20,25 +20,18 @@ const PIECE: usize = 32 << 10;
 /// Sends what is asked for of a log to `out`, until it is all, or nobody listens any more. A
 /// followed log ends when its container has ended and everything is read.
 pub(crate) async fn read(
+    mut reader: Reader,
     path: PathBuf,
-    wanted: Wanted,
     container: Option<(Arc<dyn RuntimeService>, String)>,
     out: mpsc::Sender<std::io::Result<Bytes>>,
 ) {
-    let result = Reader::open(&path, wanted);
-    let mut reader = match result {
-        Ok(reader) => reader,
-        Err(error) => {
-            let _nobody = out.send(Err(error)).await;
-            return;
-        }
-    };
     if let Err(error) = reader.run(&path, container, &out).await {
         let _nobody = out.send(Err(error)).await;
     }
 }
 
-struct Reader {
+/// A log that was there to be opened, at the place where reading begins.
+pub(crate) struct Reader {
     file: BufReader<File>,
     filter: Filter,
     follow: bool,
@@ -47,7 +40,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(path: &Path, wanted: Wanted) -> std::io::Result<Self> {
+    /// Opens a log; its container may have ended before it wrote one.
+    pub(crate) fn open(path: &Path, wanted: Wanted) -> std::io::Result<Self> {
         let mut file = File::open(path)?;
         if let Some(lines) = wanted.tail {
             let start = tail_start(&mut file, lines)?;
@@ -195,7 +189,8 @@ mod tests {
         std::fs::write(&path, line("a") + &line("b") + &line("c")).unwrap();
         let (sender, mut receiver) = mpsc::channel(8);
         let wanted = Wanted { follow: true, tail: Some(2), ..Wanted::default() };
-        let reading = tokio::spawn(read(path.clone(), wanted, None, sender));
+        let reader = Reader::open(&path, wanted).unwrap();
+        let reading = tokio::spawn(read(reader, path.clone(), None, sender));
         assert_eq!(next(&mut receiver).await, "b\nc\n");
         let mut file = std::fs::File::options().append(true).open(&path).unwrap();
         file.write_all(line("d").as_bytes()).unwrap();
@@ -213,7 +208,8 @@ mod tests {
         let path = dir.path().join("0.log");
         std::fs::write(&path, "2026-01-01T00:00:00Z stdout F a\n").unwrap();
         let (sender, mut receiver) = mpsc::channel(8);
-        read(path, Wanted { tail: Some(0), ..Wanted::default() }, None, sender).await;
+        let reader = Reader::open(&path, Wanted { tail: Some(0), ..Wanted::default() }).unwrap();
+        read(reader, path, None, sender).await;
         assert!(receiver.recv().await.is_none());
     }
 }

@@ -1,12 +1,14 @@
 //! `/containerLogs`: a container's log, as `kubectl logs` asks for it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use base::clock::{SignedDuration, Timestamp};
+use container_runtime::RuntimeService;
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -107,8 +109,32 @@ pub(crate) async fn container_logs(
     };
     let container = file.running.then(|| (served.node.runtime.clone(), file.container_id));
     let wanted = Wanted { follow: wanted.follow && container.is_some(), ..wanted };
+    stream(file.path, wanted, container)
+}
+
+/// Answers with a log, or with the reason why there is none: a container that never started has
+/// none.
+fn stream(
+    path: PathBuf,
+    wanted: Wanted,
+    container: Option<(Arc<dyn RuntimeService>, String)>,
+) -> Response {
+    let reader = match read::Reader::open(&path, wanted) {
+        Ok(reader) => reader,
+        Err(error) => {
+            let why = match error.kind() {
+                std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+                _ => error.to_string(),
+            };
+            let path = path.display();
+            // In the words of upstream's kubelet, which looks where a link leads first.
+            let text =
+                format!("failed to try resolving symlinks in path \"{path}\": lstat {path}: {why}");
+            return plain(StatusCode::BAD_REQUEST, text);
+        }
+    };
     let (sender, receiver) = mpsc::channel(QUEUE);
-    tokio::spawn(read::read(file.path, wanted, container, sender));
+    tokio::spawn(read::read(reader, path, container, sender));
     let body = Body::from_stream(ReceiverStream::new(receiver));
     let mut response = Response::new(body);
     let text = axum::http::HeaderValue::from_static("text/plain");
@@ -190,6 +216,16 @@ fn log_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_log_that_was_never_written_is_missed_in_words() {
+        let answer = stream("/nowhere/0.log".into(), Wanted::default(), None);
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+        let expected = "failed to try resolving symlinks in path \"/nowhere/0.log\": lstat \
+                        /nowhere/0.log: no such file or directory";
+        assert_eq!(body, expected);
+    }
 
     #[test]
     fn queries_read_as_upstreams() {
