@@ -2,7 +2,7 @@
 
 import re
 
-from harness import conformance, equal
+from harness import conformance, equal, unique, wait_for
 
 PLAIN = "[sig-api-machinery] Discovery "
 AGGREGATED = "[sig-api-machinery] AggregatedDiscovery "
@@ -64,6 +64,31 @@ def should_support_the_aggregated_discovery_interface(t):
     documents = aggregated(t, "/apis", ACCEPT_ANY), aggregated(t, "/api", ACCEPT_ANY)
     for group, version, plural in EXPECTED:
         assert present(documents[0 if group else 1], group, version, plural), (group, plural)
+
+
+def defined(t, accept):
+    """Defines a kind: its resource must come into the aggregated document, with its group."""
+    group = f"group{unique()}.example.com"
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+        "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
+    names = {"plural": "testcrds", "singular": "testcrd", "kind": "Testcrd", "listKind": "TestcrdList"}
+    definitions = t.cluster_api("apiextensions.k8s.io/v1", "customresourcedefinitions")
+    name = f"testcrds.{group}"
+    definitions.create({"metadata": {"name": name}, "spec": {
+        "group": group, "scope": "Namespaced", "names": names, "versions": [version]}})
+    t.cleanup(definitions.delete, name)
+    wait_for(f"{name} is in /apis",
+             lambda: present(aggregated(t, "/apis", accept), group, "v1", "testcrds"), 30)
+
+
+@conformance(AGGREGATED + "should support raw aggregated discovery request for CRDs [Conformance]")
+def should_support_raw_aggregated_discovery_of_definitions(t):
+    defined(t, ACCEPT)
+
+
+@conformance(AGGREGATED + "should support aggregated discovery interface for CRDs [Conformance]")
+def should_support_the_aggregated_interface_for_definitions(t):
+    defined(t, ACCEPT_ANY)
 
 
 @conformance(PLAIN + "should validate PreferredVersion for each APIGroup [Conformance]")
