@@ -39,7 +39,7 @@ async fn root_log_format_and_rotation() {
     node.runtime.reopen_container_log(&id).await.unwrap();
     node.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
     let rest = std::fs::read_to_string(&path).unwrap();
-    assert!(rest.trim_end().ends_with("stdout F unfinished"), "{rest}");
+    assert!(rest.trim_end().ends_with("stdout P unfinished"), "{rest}");
     node.close().await;
 }
 
