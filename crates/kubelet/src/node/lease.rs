@@ -22,8 +22,10 @@ pub(crate) async fn run(node: &NodeContext, writer: &Writer, drain: &Drain) {
     loop {
         let wait = match renew(node, writer, last.take()).await {
             Ok(lease) => {
+                // The node may not have been seen yet; whose the lease is does not wait for long.
+                let wait = if is_owned(&lease) { RENEW } else { RETRY };
                 last = Some(lease);
-                RENEW
+                wait
             }
             Err(failure) => {
                 tracing::debug!(%failure, "the node's lease was not renewed, trying again");
@@ -43,6 +45,7 @@ async fn renew(node: &NodeContext, writer: &Writer, last: Option<Lease>) -> Resu
     let now = node.clock.now();
     if let Some(mut lease) = last {
         set(&mut lease, name, now);
+        own(&mut lease, node);
         match writer.update(&lease).await {
             Err(failure) if failure.is_conflict() || failure.is_not_found() => {}
             other => return other,
@@ -72,9 +75,13 @@ fn set(lease: &mut Lease, holder: &str, now: Timestamp) {
     spec.renew_time = Some(MicroTime(now));
 }
 
+fn is_owned(lease: &Lease) -> bool {
+    lease.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
+}
+
 /// The lease goes with its node.
 fn own(lease: &mut Lease, node: &NodeContext) {
-    if lease.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty()) {
+    if is_owned(lease) {
         return;
     }
     let object = node.objects.nodes.get("", &node.options.node_name);

@@ -134,12 +134,19 @@ async fn a_node_registers_renews_its_lease_and_gets_ready() {
         conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True").then_some(node)
     })
     .await;
+    let uid = node.metadata.uid.unwrap();
     assert_eq!(node.metadata.labels.unwrap()["kubernetes.io/hostname"], "n1");
     let status = node.status.unwrap();
     assert!(status.allocatable.unwrap().contains_key("memory"));
     assert!(status.addresses.unwrap().iter().any(|one| one.address == "192.0.2.1"));
     let leases: Api<Lease> = Api::namespaced(bench.client.clone(), "kube-node-lease");
-    let lease = until("a lease", async || leases.get_opt("n1").await.unwrap()).await;
+    // It goes with its node, though it may have been made before the kubelet saw that.
+    let lease = until("a lease that is the node's", async || {
+        let lease = leases.get_opt("n1").await.unwrap()?;
+        let owners = lease.metadata.owner_references.as_deref().unwrap_or_default();
+        owners.iter().any(|owner| owner.kind == "Node" && owner.uid == uid).then_some(lease)
+    })
+    .await;
     assert_eq!(lease.spec.unwrap().holder_identity.as_deref(), Some("n1"));
     bench.drain.cancel();
 }
