@@ -3,8 +3,7 @@
 # manifests with kubectl where it is, and with Ferry's own verbs. Every request is counted.
 #
 #   e2e.sh [STEP…]            all steps, or these: objects rollout replace dns nodeport recover clean
-#   FERRY_E2E_ROUNDS=N        rollouts under load and back (default 4; 10 make the twenty
-#                             runs of the lab, see docs/untested.md for what came of them)
+#   FERRY_E2E_ROUNDS=N        rollouts under load and back (default 10)
 #   FERRY_E2E_REQUESTS=N      requests at least in each (default 10000)
 #   FERRY_E2E_KEEP=1          leave the data folder for a look
 set -uo pipefail
@@ -30,7 +29,7 @@ ip link set ferry-e2e up
 
 export FERRY_DATA_DIR=$dir/data
 export KUBECONFIG=$dir/data/server/kubeconfig.yaml
-rounds=${FERRY_E2E_ROUNDS:-4}
+rounds=${FERRY_E2E_ROUNDS:-10}
 requests=${FERRY_E2E_REQUESTS:-10000}
 passed=0 failed=0
 server=

@@ -3,6 +3,11 @@
 //! A translation is decided by a connection's first packet. UDP has no end that the kernel could
 //! see, so a client that keeps sending stays with an endpoint that is gone, until its entry is
 //! taken away.
+//!
+//! Invariant: forgetting a flow that was seen never takes another one, that began from the same
+//! port since then. What is known of a flow beyond its addresses does not tell them apart: the
+//! kernel makes its number from them and from where the entry is in memory, and a new entry often
+//! takes the place of the old one.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,8 +44,35 @@ pub struct Flow {
     pub destination: SocketAddr,
     /// Who answers: the destination after translation.
     pub answerer: SocketAddr,
-    tuple: Vec<u8>,
+    /// The side by which it is known, and that side's tuple.
+    known_by: (Side, Vec<u8>),
     id: Vec<u8>,
+}
+
+/// A direction of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// From who began it, to whom the first packet was sent.
+    Original,
+    /// From who answers.
+    Reply,
+}
+
+impl Side {
+    /// The attribute that a flow is looked up by, of `nfnetlink_conntrack.h`.
+    fn tuple(self) -> u16 {
+        match self {
+            Self::Original => TUPLE_ORIGINAL,
+            Self::Reply => TUPLE_REPLY,
+        }
+    }
+
+    fn filter(self) -> u16 {
+        match self {
+            Self::Original => FILTER_ORIGINAL,
+            Self::Reply => FILTER_REPLY,
+        }
+    }
 }
 
 /// A socket to connection tracking of one network namespace.
@@ -78,8 +110,8 @@ impl Conntrack {
     /// # Errors
     /// The kernel refused.
     pub fn flows(&mut self, protocol: u8) -> Result<Vec<Flow>, Error> {
-        let mut flows = self.dump(libc::AF_INET, |_| {})?;
-        flows.extend(self.dump(libc::AF_INET6, |_| {})?);
+        let mut flows = self.dump(libc::AF_INET, Side::Reply, |_| {})?;
+        flows.extend(self.dump(libc::AF_INET6, Side::Reply, |_| {})?);
         flows.retain(|flow| flow.protocol == protocol);
         Ok(flows)
     }
@@ -91,19 +123,22 @@ impl Conntrack {
     pub fn flows_of(&mut self, ip: IpAddr) -> Result<Vec<Flow>, Error> {
         let family = if ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
         let mut flows = Vec::new();
-        for (tuple, filter) in [(TUPLE_ORIGINAL, FILTER_ORIGINAL), (TUPLE_REPLY, FILTER_REPLY)] {
-            flows.extend(self.dump(family, |e| {
-                e.nested(tuple, |t| {
+        for side in [Side::Original, Side::Reply] {
+            let found = self.dump(family, side, |e| {
+                e.nested(side.tuple(), |t| {
                     t.nested(TUPLE_IP, |ips| match ip {
                         IpAddr::V4(ip) => ips.attr(1, &ip.octets()),
                         IpAddr::V6(ip) => ips.attr(3, &ip.octets()),
                     });
                 });
-                e.nested(FILTER, |f| f.attr(filter, &FILTER_SOURCE.to_ne_bytes()));
-            })?);
+                e.nested(FILTER, |f| f.attr(side.filter(), &FILTER_SOURCE.to_ne_bytes()));
+            })?;
+            // A kernel that cannot filter tells of all.
+            flows.extend(found.into_iter().filter(|flow| match side {
+                Side::Original => flow.source.ip() == ip,
+                Side::Reply => flow.answerer.ip() == ip,
+            }));
         }
-        // A kernel that cannot filter tells of all.
-        flows.retain(|flow| flow.source.ip() == ip || flow.answerer.ip() == ip);
         Ok(flows)
     }
 
@@ -121,7 +156,12 @@ impl Conntrack {
         Ok(count)
     }
 
-    fn dump(&mut self, family: i32, filter: impl FnOnce(&mut Encoder)) -> Result<Vec<Flow>, Error> {
+    fn dump(
+        &mut self,
+        family: i32,
+        side: Side,
+        filter: impl FnOnce(&mut Encoder),
+    ) -> Result<Vec<Flow>, Error> {
         let mut encoder = Encoder::default();
         encoder.message(SUBSYSTEM << 8 | GET, REQUEST | DUMP, 0, |e| {
             e.raw(&[family_number(family), 0, 0, 0]);
@@ -130,13 +170,17 @@ impl Conntrack {
         let mut flows = Vec::new();
         self.channel
             .request(encoder.as_mut_slice(), |kind, payload| {
-                flows.extend((kind == SUBSYSTEM << 8 | NEW).then(|| read(payload)).flatten());
+                flows.extend((kind == SUBSYSTEM << 8 | NEW).then(|| read(payload, side)).flatten());
             })
             .map_err(|refusal| refusal.on("list tracked connections"))?;
         Ok(flows)
     }
 
     /// Forgets a connection. `false` when it was forgotten already.
+    ///
+    /// It is named to the kernel by the side that it was found by, with the address that is gone:
+    /// that of the client would also be the name of its next connection from the same port, to
+    /// somebody else.
     ///
     /// # Errors
     /// The kernel refused.
@@ -145,7 +189,8 @@ impl Conntrack {
         let mut encoder = Encoder::default();
         encoder.message(SUBSYSTEM << 8 | DELETE, REQUEST | ACK, 0, |e| {
             e.raw(&[family_number(family), 0, 0, 0]);
-            e.attr(TUPLE_ORIGINAL | NESTED, &flow.tuple);
+            let (side, tuple) = &flow.known_by;
+            e.attr(side.tuple() | NESTED, tuple);
             e.attr(ID, &flow.id);
         });
         match self.channel.request(encoder.as_mut_slice(), |_, _| {}) {
@@ -160,13 +205,14 @@ fn family_number(family: i32) -> u8 {
     u8::try_from(family).unwrap_or_default()
 }
 
-fn read(payload: &[u8]) -> Option<Flow> {
+fn read(payload: &[u8], side: Side) -> Option<Flow> {
     let payload = payload.get(GENMSG_LEN..)?;
     let original = attribute(payload, TUPLE_ORIGINAL)?;
     let (protocol, source, destination) = tuple(original)?;
     let (_, answerer, _) = tuple(attribute(payload, TUPLE_REPLY)?)?;
     let id = attribute(payload, ID)?.to_vec();
-    Some(Flow { protocol, source, destination, answerer, tuple: original.to_vec(), id })
+    let known_by = (side, attribute(payload, side.tuple())?.to_vec());
+    Some(Flow { protocol, source, destination, answerer, known_by, id })
 }
 
 fn tuple(tuple: &[u8]) -> Option<(u8, SocketAddr, SocketAddr)> {

@@ -4,11 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use net::conntrack::Flow;
 use net::netns::NetNs;
 use net::pod_network::{Attachment, Config, HostPort, PodNetwork, Protocol};
 use net::rtnl::{Route, RouteTarget, Rtnl, VethEnd};
@@ -256,6 +257,39 @@ async fn root_nothing_is_remembered_of_a_pod_that_is_gone() {
     network.detach("a").await.unwrap();
     assert_eq!(conntrack.flows_of(of_a).unwrap().len(), 0);
     assert_eq!(conntrack.flows_of(of_b).unwrap().len(), 1);
+}
+
+/// The flow that this address answers, once its first packet is through.
+async fn answered_by(conntrack: &mut net::conntrack::Conntrack, ip: IpAddr) -> Flow {
+    loop {
+        if let Some(flow) = conntrack.flows_of(ip).unwrap().pop() {
+            return flow;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn root_a_flow_is_not_forgotten_in_the_place_of_an_older_one_from_the_same_port() {
+    let lab = Lab::new();
+    let network = PodNetwork::start(lab.config()).await.unwrap();
+    let port = || {
+        let (host_port, container_port, protocol) = (9000, 8080, Protocol::Udp);
+        vec![HostPort { host_ip: None, host_port, container_port, protocol }]
+    };
+    let client = lab.outside.run(|| UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
+    let mut conntrack = net::conntrack::Conntrack::open_in(&lab.node).unwrap();
+    let (_a, held) = attach(&network, "a", port()).await;
+    client.send_to(b"x", (NODE_IP, 9000)).unwrap();
+    let old = answered_by(&mut conntrack, held.ips[0]).await;
+    network.detach("a").await.unwrap();
+
+    let (_b, held) = attach(&network, "b", port()).await;
+    client.send_to(b"x", (NODE_IP, 9000)).unwrap();
+    let new = answered_by(&mut conntrack, held.ips[0]).await;
+    assert_eq!((new.source, new.destination), (old.source, old.destination));
+    assert!(!conntrack.forget(&old).unwrap(), "it is gone already");
+    assert_eq!(conntrack.flows_of(held.ips[0]).unwrap(), [new]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
