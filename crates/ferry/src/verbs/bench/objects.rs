@@ -101,6 +101,11 @@ pub(super) fn node(number: u64, now: &str) -> Value {
     })
 }
 
+/// The path of the hollow nodes.
+pub(super) fn nodes_path() -> String {
+    format!("/api/v1/nodes?labelSelector={LABEL}%3Dnode")
+}
+
 /// Makes the namespace, empty or left from an earlier run.
 pub(super) async fn make_namespace(api: &Api) -> Result<()> {
     let namespace = json!({
@@ -119,8 +124,7 @@ pub(super) async fn remove_all(api: &Api) -> Result<()> {
     let mut changes = api.stream(&path, "application/json").await?.lines();
     let now = json!({ "gracePeriodSeconds": 0 });
     api.send("DELETE", &Kind::Pod.collection(), &now).await?;
-    api.send("DELETE", &format!("/api/v1/nodes?labelSelector={LABEL}%3Dnode"), &Value::Null)
-        .await?;
+    api.send("DELETE", &nodes_path(), &Value::Null).await?;
     api.send("DELETE", &format!("/api/v1/namespaces/{NAMESPACE}"), &Value::Null).await?;
     loop {
         let change = changes.next().await.context("the server ended the watch of namespaces")??;

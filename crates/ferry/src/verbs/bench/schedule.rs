@@ -17,6 +17,8 @@ const CLIENTS: u64 = 16;
 /// How long the controllers may take to be done with the new nodes. After 40 s without a heartbeat
 /// a node counts as lost, and takes no pods.
 const SETTLING_MAX: Duration = Duration::from_secs(30);
+/// The reason that a node's conditions give when it is lost.
+const SILENT: &str = "NodeStatusUnknown";
 /// Scheduling one among 5,000 nodes, and binding it.
 const BUDGET_US: u32 = 80 + 100;
 
@@ -67,6 +69,9 @@ pub(super) async fn run(ctx: &Ctx, args: &ArgMatches) -> Result<ExitCode> {
             "{:<44} {each:>12.0} (budget {BUDGET_US})",
             format!("CPU us to schedule and bind among {nodes}")
         );
+    }
+    if api.get_text(&objects::nodes_path()).await?.contains(SILENT) {
+        println!("nodes fell silent before the end: what the controllers did about it is in this");
     }
     remove_pods(&api).await?;
     objects::remove_all(&api).await?;
