@@ -42,7 +42,7 @@ ready=$(($(ms) - from))
 
 idle_row() {
   local shims dns idle pss cpu
-  shims=$(pgrep -f ferry-shim | tr '\n' ' ')
+  shims=$(pgrep -f "ferry-shim.*$dir" | tr '\n' ' ')
   dns=$(pgrep -f '^/ferry dns' | tr '\n' ' ')
   # shellcheck disable=SC2086 # words
   idle=$("$ferry" bench idle --seconds "${FERRY_BENCH_IDLE:-60}" $server $shims $dns)
