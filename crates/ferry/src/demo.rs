@@ -31,6 +31,8 @@ const BURN_MIB_MAX: usize = 4096;
 /// When no connection came for so long, none is on its way: with a busy processor, the packets of
 /// one wait for their turn in the kernel.
 const QUIET: Duration = Duration::from_millis(50);
+/// So long new connections are taken after the order to end, if they never cease.
+const LAST_CALL: Duration = Duration::from_secs(5);
 /// How long a connection that was taken may be without a request when the server ends.
 const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -79,7 +81,12 @@ async fn serve() -> Result<()> {
         }
     }
     // What the kernel has shaken hands with, or is about to, is taken before the listener closes.
-    while let Ok(Ok((stream, _))) = tokio::time::timeout(QUIET, listener.accept()).await {
+    let last_call = tokio::time::Instant::now() + LAST_CALL;
+    loop {
+        let quiet = last_call.min(tokio::time::Instant::now() + QUIET);
+        let Ok(Ok((stream, _))) = tokio::time::timeout_at(quiet, listener.accept()).await else {
+            break;
+        };
         tasks.spawn(connection(demo.clone(), stream, drain.clone()));
     }
     drop(listener);

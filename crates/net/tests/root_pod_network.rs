@@ -261,12 +261,15 @@ async fn root_nothing_is_remembered_of_a_pod_that_is_gone() {
 
 /// The flow that this address answers, once its first packet is through.
 async fn answered_by(conntrack: &mut net::conntrack::Conntrack, ip: IpAddr) -> Flow {
-    loop {
-        if let Some(flow) = conntrack.flows_of(ip).unwrap().pop() {
-            return flow;
+    let seen = async {
+        loop {
+            if let Some(flow) = conntrack.flows_of(ip).unwrap().pop() {
+                return flow;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen).await.expect("the packet is tracked")
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ const RING_AGE_MAX: Duration = Duration::from_secs(300);
 const RING_LEN_MIN: usize = 256;
 /// How many of the latest changes remember the frames that were made of them.
 const FRAMES_LEN: usize = 512;
+/// Frames that are longer are made for each watcher: kept, they would cost more than they save.
+const FRAME_BYTES_MAX: usize = 32 << 10;
 /// Writes in flight whose facts are remembered for the feed.
 const HINTS_MAX: usize = 4096;
 /// Kinds with fewer objects than this keep their parsed form once somebody asked for it.
@@ -63,7 +65,9 @@ impl CacheEvent {
             return Ok(frame.clone());
         }
         let frame = make()?;
-        frames.push((format, frame.clone()));
+        if frame.len() <= FRAME_BYTES_MAX {
+            frames.push((format, frame.clone()));
+        }
         Ok(frame)
     }
 }

@@ -194,8 +194,10 @@ impl Scan<'_> {
     /// Whether the store still has the snapshot that a token is of. A token ends with the history
     /// that it belongs to, also where the cache could go on: clients count on it.
     async fn check_kept(&self, rv: Revision, after: &str) -> ApiResult<()> {
-        let one = Range { prefix: self.prefix(), after: None, limit: Some(1), at: Some(rv) };
-        let read = self.storage.store.range(one).await;
+        // Behind every key: what is asked is whether the revision can be read, not what is there.
+        let end = format!("{}\u{10ffff}", self.prefix());
+        let none = Range { prefix: self.prefix(), after: Some(end), limit: Some(1), at: Some(rv) };
+        let read = self.storage.store.range(none).await;
         read.map(drop).map_err(|error| self.lost(error, after))
     }
 

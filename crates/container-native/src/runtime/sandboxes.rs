@@ -365,13 +365,13 @@ async fn end_shim(sandbox: &str, dir: &Path, shim: ShimProcess) {
     };
     let gone = async {
         // One that was told before does not listen any more; its end is on the way.
-        if farewell.await.is_err() {
-            ending.come().await;
-        }
+        drop(farewell.await);
+        ending.come().await;
     };
     if tokio::time::timeout(SHUTDOWN, gone).await.is_err() {
         tracing::warn!(sandbox, "the shim does not end by itself; killing it");
         ending::force(shim);
+        drop(tokio::time::timeout(SHUTDOWN, ending.come()).await);
     }
 }
 

@@ -44,23 +44,23 @@ impl Ledger {
         *self.used.entry(index).or_default() += 1;
     }
 
-    /// A node is gone; gives the node that may have its range now.
+    /// A node is gone; gives the node that may have its range now. Also when it had none: it may
+    /// be the one that was woken for a free range and did not come to take it.
     fn forget(&mut self, node: &Key) -> Option<Key> {
         self.waiting.remove(node);
-        if self.release(node) { self.waiting.pop_first() } else { None }
+        self.release(node);
+        self.waiting.pop_first()
     }
 
-    /// Takes a node's range back; `true` when it is free then.
-    fn release(&mut self, node: &Key) -> bool {
-        let Some(index) = self.by_node.remove(node) else { return false };
-        let Some(count) = self.used.get_mut(&index) else { return false };
+    /// Takes a node's range back.
+    fn release(&mut self, node: &Key) {
+        let Some(index) = self.by_node.remove(node) else { return };
+        let Some(count) = self.used.get_mut(&index) else { return };
         *count -= 1;
-        if *count > 0 {
-            return false;
+        if *count == 0 {
+            self.used.remove(&index);
+            self.lowest = self.lowest.min(index);
         }
-        self.used.remove(&index);
-        self.lowest = self.lowest.min(index);
-        true
     }
 
     /// The range of a node, a free one if it has none; `None` when none is left of so many: then
@@ -150,7 +150,8 @@ impl Reconciler for Controller {
         });
         if or_gone(ctx.writer.patch::<Node>(key, "", Patch::Merge(patch)).await)?.is_none() {
             // It is gone, and its deletion was told before it was given this range.
-            self.ledger.lock().release(key);
+            let next = self.ledger.lock().forget(key);
+            next.into_iter().for_each(|next| ctx.queue.add(next));
         }
         Ok(Action::Await)
     }
@@ -218,9 +219,12 @@ mod tests {
         assert_eq!(ledger.give(&node("c"), 5), Some(2), "it keeps what it was given");
         assert_eq!(ledger.give(&node("e"), 5), Some(4));
         assert_eq!(ledger.give(&node("f"), 5), None);
-        assert_eq!(ledger.forget(&node("d")), None, "the twin has it still");
+        assert_eq!(ledger.forget(&node("d")), Some(node("f")));
+        assert_eq!(ledger.give(&node("f"), 5), None, "the twin has it still");
+        assert_eq!(ledger.give(&node("i"), 5), None);
         assert_eq!(ledger.forget(&node("twin")), Some(node("f")));
-        assert_eq!(ledger.give(&node("f"), 5), Some(3));
+        assert_eq!(ledger.forget(&node("f")), Some(node("i")), "gone before it was served");
+        assert_eq!(ledger.give(&node("i"), 5), Some(3));
         assert_eq!(ledger.give(&node("g"), 5), None);
         assert_eq!(ledger.forget(&node("g")), None);
         assert_eq!(ledger.forget(&node("b")), None, "nobody waits");

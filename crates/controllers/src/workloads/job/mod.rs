@@ -202,7 +202,8 @@ fn is_stray(jobs: &Cache<Job>, pod: &Pod) -> bool {
     // Until the Jobs are known, none is missing.
     jobs.has_synced()
         && match controller_of(&pod.metadata) {
-            None => pods::is_deleting(pod),
+            // A Job that adopts it gives it the finalizer again.
+            None => true,
             Some(owner) => !refers_to::<Job>(owner) || owner_key(jobs, pod).is_none(),
         }
 }

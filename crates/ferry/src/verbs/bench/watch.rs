@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use cli::clap::{ArgMatches, Command};
 use cli::{Api, Ctx};
-use futures::AsyncBufReadExt as _;
+use futures::{AsyncBufReadExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
@@ -151,11 +151,10 @@ fn counter(api: Api, begun: Arc<Barrier>, name: String, events: u64) -> JoinHand
             Kind::ConfigMap(BYTES).collection()
         );
         let mut lines = api.stream(&path, "application/json").await?.lines();
-        use futures::StreamExt as _;
         let mut seen = 0;
         while seen < events {
             let line = lines.next().await.context("the server ended a watch")??;
-            if line.starts_with("{\"type\":\"BOOKMARK\"") && seen == 0 {
+            if line.contains("k8s.io/initial-events-end") {
                 begun.wait().await;
             } else if line.contains(&name) {
                 seen += 1;
@@ -169,7 +168,6 @@ fn watcher(api: Api, turn: Arc<Barrier>, events: u64) -> JoinHandle<Result<()>> 
     tokio::spawn(async move {
         let path = format!("{}?watch=1", Kind::ConfigMap(BYTES).collection());
         let mut lines = api.stream(&path, "application/json").await?.lines();
-        use futures::StreamExt as _;
         // The first is the object as it is; other ConfigMaps of the namespace are passed over.
         let mut waited = 0;
         while waited <= events {

@@ -470,3 +470,16 @@ async fn conditions_say_which_requests_are_meant() {
         site.unconfigure(VALIDATING, "b").await;
     }
 }
+
+#[tokio::test]
+async fn everything_is_changed_but_what_a_condition_leaves_out() {
+    let (site, hook) = (Site::start().await, Hook::start().await);
+    let conditions = json!([{"name": "skip", "expression": "object.metadata.name != 'skip-me'"}]);
+    let rest = json!({"matchConditions": conditions});
+    site.configure(MUTATING, "a", vec![hook.webhook("/one", rest)]).await;
+    let data = || json!({"data": {"zero": "yes"}});
+    let left_out = site.config_map("skip-me", data()).await.done();
+    assert_eq!(left_out["data"], json!({"zero": "yes"}));
+    let changed = site.config_map("take-me", data()).await.done();
+    assert_eq!(changed["data"], json!({"zero": "yes", "one": "yes"}));
+}
