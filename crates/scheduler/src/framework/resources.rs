@@ -19,7 +19,8 @@ pub struct Resources {
 }
 
 /// CPU and memory as scores count them: a pod without a request counts as the small amounts below,
-/// so that many of them still spread. (scheduler `util.GetNonzeroRequests`)
+/// so that many of them still spread. Upstream fills in every container that asks for nothing
+/// (scheduler `util.GetNonzeroRequests`); here it is the pod's sum, where that is nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ScoredRequests {
     /// CPU, in thousandths of a core.
