@@ -57,7 +57,7 @@ def settled(t):
     def same():
         found = sets(t).get(NAME)
         status = found["status"]
-        return status["observedGeneration"] >= found["metadata"]["generation"] and (
+        return status.get("observedGeneration", 0) >= found["metadata"]["generation"] and (
             status["currentRevision"] == status["updateRevision"]) and (
             status.get("readyReplicas", 0) == found["spec"]["replicas"]) and found
 
