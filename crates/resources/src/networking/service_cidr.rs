@@ -69,16 +69,6 @@ impl Rules for ServiceCidr {
         }
     }
 
-    fn validate_status(
-        &self,
-        _ctx: &WriteContext<'_>,
-        new: Field<'_>,
-        _old: Field<'_>,
-        errors: &mut ErrorList,
-    ) {
-        check::conditions(new.at(&["status", "conditions"]), errors);
-    }
-
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let cidrs: Vec<_> =
             list_at(object, &["spec", "cidrs"]).iter().filter_map(Value::as_str).collect();

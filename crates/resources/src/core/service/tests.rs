@@ -203,3 +203,12 @@ fn the_row() {
         ])
     );
 }
+
+#[test]
+fn conditions_of_the_status_are_not_looked_at() {
+    let service = json!({"spec": {"type": "LoadBalancer"},
+        "status": {"conditions": [{"type": "a", "status": "True"}]}});
+    let mut errors = ErrorList::new();
+    validation::status(Field::root(&service), &mut errors);
+    assert!(errors.is_empty(), "{errors:?}");
+}

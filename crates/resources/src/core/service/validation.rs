@@ -339,7 +339,6 @@ pub(super) fn status(new: Field<'_>, errors: &mut ErrorList) {
         return;
     }
     ingress_list(ingress, true, errors);
-    check::conditions(new.at(&["status", "conditions"]), errors);
 }
 
 /// The addresses of a load balancer, of a Service or an Ingress.
