@@ -1,8 +1,8 @@
 //! What differs between two objects, as sets of paths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use api::schema::{List, Schema};
+use api::schema::{List, ListType, Schema};
 use serde_json::{Map, Value};
 
 use super::set::{self, Set};
@@ -130,6 +130,15 @@ fn lists(old: Option<&Value>, new: Option<&Value>, list: &List, out: &mut Compar
     if old == new {
         return;
     }
+    if items(old).is_empty() && has_no_duplicates(items(new), list) {
+        for item in items(new) {
+            let Ok(element) = item_element(list, item) else { continue };
+            let mut below = Comparison::default();
+            let own = walk(None, Some(item), &list.item, &mut below);
+            out.insert(element, own, below);
+        }
+        return;
+    }
     let (old, new) = (by_element(old, list), by_element(new, list));
     for element in old.keys().chain(new.keys().filter(|element| !old.contains_key(*element))) {
         let old = old.get(element).map(Vec::as_slice).unwrap_or_default();
@@ -146,12 +155,26 @@ fn lists(old: Option<&Value>, new: Option<&Value>, list: &List, out: &mut Compar
     }
 }
 
+fn items(value: Option<&Value>) -> &[Value] {
+    value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Whether the items surely are all different ones: each has a first key of its own.
+fn has_no_duplicates(items: &[Value], list: &List) -> bool {
+    let ListType::Map(keys) = &list.list_type else { return false };
+    let Some(key) = keys.first() else { return false };
+    let mut seen = HashSet::with_capacity(items.len());
+    items
+        .iter()
+        .all(|item| item.get(&**key).and_then(Value::as_str).is_some_and(|key| seen.insert(key)))
+}
+
 fn by_element<'a>(value: Option<&'a Value>, list: &List) -> BTreeMap<String, Vec<&'a Value>> {
-    let mut items: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
-    for item in value.and_then(Value::as_array).into_iter().flatten() {
+    let mut found: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for item in items(value) {
         if let Ok(element) = item_element(list, item) {
-            items.entry(element).or_default().push(item);
+            found.entry(element).or_default().push(item);
         }
     }
-    items
+    found
 }

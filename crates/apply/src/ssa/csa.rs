@@ -52,6 +52,7 @@ pub fn upgrade_managed_fields(object: &mut Value, client_side: &[&str], applier:
             }
         }
     }
+    let is_changed = managed != before;
     managed.write(object);
-    managed != before
+    is_changed
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::ApplyOptions;
 use super::set::Set;
 
 /// Updaters beyond this many are put together, the oldest first.
-const MAX_UPDATERS: usize = 10;
+pub(super) const MAX_UPDATERS: usize = 10;
 /// The name of what is put together.
 const ANCIENT: &str = "ancient-changes";
 
@@ -27,6 +27,10 @@ impl Operation {
             Self::Apply => "Apply",
             Self::Update => "Update",
         }
+    }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Apply, Self::Update].into_iter().find(|operation| operation.name() == name)
     }
 }
 
@@ -127,11 +131,7 @@ impl Managed {
         let mut managed = Self::default();
         for entry in list {
             let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-            let operation = match entry["operation"].as_str() {
-                Some("Apply") => Operation::Apply,
-                Some("Update") => Operation::Update,
-                _ => return None,
-            };
+            let operation = Operation::named(entry["operation"].as_str()?)?;
             if !matches!(entry["fieldsType"].as_str(), Some("FieldsV1") | None) {
                 return None;
             }
@@ -226,9 +226,9 @@ impl Managed {
     }
 
     /// Writes the list into the object; none when nobody owns anything.
-    pub(super) fn write(&self, object: &mut Value) {
+    pub(super) fn write(self, object: &mut Value) {
         let mut entries: Vec<_> =
-            self.entries.iter().filter(|(_, entry)| !entry.set.is_empty()).collect();
+            self.entries.into_iter().filter(|(_, entry)| !entry.set.is_empty()).collect();
         entries.sort_by_key(|(manager, entry)| {
             (
                 manager.operation,
@@ -242,27 +242,42 @@ impl Managed {
             super::remove_managed_fields(object);
             return;
         }
-        let list: Vec<Value> =
-            entries.into_iter().map(|(manager, entry)| write_entry(manager, entry)).collect();
+        let list: Vec<Value> = entries
+            .into_iter()
+            .map(|(manager, Entry { set, api_version, time })| {
+                write_entry(manager, &api_version, time, set)
+            })
+            .collect();
         api::object::set(object, &["metadata", "managedFields"], list);
     }
 }
 
-fn write_entry(manager: &Manager, entry: &Entry) -> Value {
-    let mut out = json!({
-        "operation": manager.operation.name(),
-        "apiVersion": entry.api_version,
-        "fieldsType": "FieldsV1",
-        "fieldsV1": entry.set.to_fields_v1(),
-    });
+/// One entry as it is written.
+pub(super) fn write_entry(
+    manager: Manager,
+    api_version: &str,
+    time: impl Into<Option<Timestamp>>,
+    set: Set,
+) -> Value {
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
+    put("apiVersion", api_version.into());
+    put("fieldsType", "FieldsV1".into());
+    put("fieldsV1", set.into_fields_v1());
     if !manager.name.is_empty() {
-        out["manager"] = manager.name.as_str().into();
+        put("manager", manager.name.into());
     }
+    put("operation", manager.operation.name().into());
     if !manager.subresource.is_empty() {
-        out["subresource"] = manager.subresource.as_str().into();
+        put("subresource", manager.subresource.into());
     }
-    if let Some(time) = entry.time {
-        out["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
+    if let Some(time) = time.into() {
+        put("time", time_text(time).into());
     }
-    out
+    Value::Object(out)
+}
+
+/// The time of an entry as it is written.
+pub(super) fn time_text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

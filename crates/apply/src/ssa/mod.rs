@@ -9,6 +9,7 @@ mod compare;
 mod csa;
 mod managed;
 mod merge;
+mod quick;
 mod set;
 mod typed;
 
@@ -148,7 +149,25 @@ pub fn track_update(
     schema: &Schema,
     options: &ApplyOptions<'_>,
 ) -> Value {
-    let mut new = new;
+    if let Some(live) = live
+        && is_as_before(live, &new, options)
+        && let Some(list) = quick::track(live, &new, schema, options)
+    {
+        let mut new = new;
+        api::object::set(&mut new, &["metadata", "managedFields"], list);
+        return keep_when_same(Some(live), new);
+    }
+    track_wholly(live, new, schema, options)
+}
+
+/// [`track_update`] by reading and writing the set of every manager: what it is held against.
+#[must_use]
+pub fn track_wholly(
+    live: Option<&Value>,
+    mut new: Value,
+    schema: &Schema,
+    options: &ApplyOptions<'_>,
+) -> Value {
     let blank = blank(&new, schema);
     let live_object = live.unwrap_or(&blank);
     let given = Managed::given(&new);
@@ -169,6 +188,12 @@ pub fn track_update(
     managed.cap_updaters();
     managed.write(&mut new);
     keep_when_same(live, new)
+}
+
+/// Whether the writer says nothing of its own about the managed fields.
+fn is_as_before(live: &Value, new: &Value, options: &ApplyOptions<'_>) -> bool {
+    let given = managed::field(new);
+    given.is_empty() || !options.subresource.is_empty() || given == managed::field(live)
 }
 
 /// Merges a configuration into an object as an apply does, but owns nothing: what an

@@ -61,16 +61,17 @@ impl Set {
 
     /// Writes `FieldsV1`.
     #[must_use]
-    pub fn to_fields_v1(&self) -> Value {
-        let mut out = Map::new();
-        for (element, node) in &self.nodes {
-            let mut below = node.below.to_fields_v1();
-            if node.member && !node.below.is_empty() {
-                below["."] = Value::Object(Map::new());
-            }
-            out.insert(element.to_string(), below);
-        }
-        Value::Object(out)
+    pub fn into_fields_v1(self) -> Value {
+        Value::Object(self.into_fields(false))
+    }
+
+    fn into_fields(self, with_self: bool) -> Map<String, Value> {
+        let own = with_self.then(|| (".".to_owned(), Value::Object(Map::new())));
+        let below = self.nodes.into_iter().map(|(element, node)| {
+            let is_both = node.member && !node.below.is_empty();
+            (element.into_string(), Value::Object(node.below.into_fields(is_both)))
+        });
+        own.into_iter().chain(below).collect()
     }
 
     /// Adds a path of fields.
@@ -129,6 +130,11 @@ impl Set {
     /// The node of an element.
     pub(super) fn get(&self, element: &str) -> Option<&Node> {
         self.position(element).ok().map(|index| &self.nodes[index].1)
+    }
+
+    /// The elements of the first level, in order.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.nodes.iter().map(|(element, node)| (&**element, node))
     }
 
     pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
@@ -245,8 +251,7 @@ pub(super) fn field_name(element: &str) -> Option<&str> {
 
 /// Two writings of the same keys are one element.
 fn canonical(element: &str) -> Box<str> {
-    // What upstream and we write is canonical; only what may be written otherwise is read.
-    let may_differ = element.bytes().any(|byte| byte == b'\\' || byte == b' ');
+    let may_differ = may_be_written_otherwise(element);
     for prefix in ["k:", "v:"] {
         if may_differ
             && let Some(json) = element.strip_prefix(prefix)
@@ -256,6 +261,12 @@ fn canonical(element: &str) -> Box<str> {
         }
     }
     element.into()
+}
+
+/// Whether an element may have more than one writing. What upstream and we write has one; only
+/// blanks and escapes can differ.
+pub(super) fn may_be_written_otherwise(element: &str) -> bool {
+    element.bytes().any(|byte| byte == b'\\' || byte == b' ')
 }
 
 fn shown(element: &str) -> String {
@@ -293,7 +304,7 @@ mod tests {
     fn fields_v1_is_read_and_written() {
         let fields = json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}},
             "f:spec": {"f:containers": {"k:{\"name\":\"a\"}": {".": {}, "f:image": {}}}, "f:finalizers": {"v:\"x\"": {}}}});
-        assert_eq!(set(fields.clone()).to_fields_v1(), fields);
+        assert_eq!(set(fields.clone()).into_fields_v1(), fields);
         assert_eq!(
             set(fields).paths(),
             [

@@ -64,9 +64,11 @@ pub(super) fn item_element(list: &List, item: &Value) -> Result<String, String> 
             let Value::Object(map) = item else {
                 return Err("associative list with keys may not have non-map elements".to_owned());
             };
-            let mut element = Map::new();
-            for key in keys {
-                let value = match map.get(&**key) {
+            let mut element = "k:{".to_owned();
+            let mut sorted: Vec<&str> = keys.iter().map(|key| &**key).collect();
+            sorted.sort_unstable();
+            for (index, key) in sorted.into_iter().enumerate() {
+                let value = match map.get(key) {
                     Some(value) => Cow::Borrowed(value),
                     None => key_default(list, key).ok_or_else(|| {
                         format!(
@@ -74,12 +76,23 @@ pub(super) fn item_element(list: &List, item: &Value) -> Result<String, String> 
                         )
                     })?,
                 };
-                element.insert(key.to_string(), value.into_owned());
+                // Field names need no escapes.
+                element.extend([if index == 0 { "\"" } else { ",\"" }, key, "\":"]);
+                match &*value {
+                    Value::String(text) if is_plain(text) => element.extend(["\"", text, "\""]),
+                    value => element.push_str(&value.to_string()),
+                }
             }
-            Ok(format!("k:{}", Value::Object(element)))
+            element.push('}');
+            Ok(element)
         }
         ListType::Atomic => Err("atomic lists have no path elements".to_owned()),
     }
+}
+
+/// Whether JSON writes a text as it is.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
 }
 
 fn key_default<'a>(list: &'a List, key: &str) -> Option<Cow<'a, Value>> {
