@@ -7,6 +7,7 @@
 //! To add a kind: its line in `kinds!` below.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -56,9 +57,55 @@ pub type DecodeFn = fn(&[u8]) -> Result<Arc<dyn AnyObject>, serde_json::Error>;
 /// # Errors
 /// As [`Kind::decode`].
 pub fn decode_erased<K: Kind>(json: &[u8]) -> Result<Arc<dyn AnyObject>, serde_json::Error> {
-    let mut object = K::decode(json)?;
+    let mut object = K::decode(&without_managed_fields(json))?;
     object.meta_mut().managed_fields = None;
     Ok(Arc::new(object))
+}
+
+/// The text without the first `managedFields` in it, which need not be read then. JSON in which
+/// they stand otherwise than a server writes them stays as it is.
+fn without_managed_fields(json: &[u8]) -> Cow<'_, [u8]> {
+    // Inside of a string the quotes would be escaped.
+    const START: &[u8] = b",\"managedFields\":[";
+    let Some(start) = memchr::memmem::find(json, START) else { return Cow::Borrowed(json) };
+    let Some(length) = array_length(&json[start + START.len()..]) else {
+        return Cow::Borrowed(json);
+    };
+    Cow::Owned([&json[..start], &json[start + START.len() + length..]].concat())
+}
+
+/// How far it is to the end of an array whose bracket was read.
+fn array_length(json: &[u8]) -> Option<usize> {
+    let (mut depth, mut at) = (1_u32, 0);
+    while let Some(byte) = json.get(at) {
+        at += 1;
+        match byte {
+            b'[' => depth += 1,
+            b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            b'"' => at += string_length(&json[at..])?,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// How far it is to the end of a string whose quote was read.
+fn string_length(json: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', &json[at..])? + 1;
+        if json[at - 1] == b'"' {
+            return Some(at);
+        }
+        // What is escaped is no end.
+        at += 1;
+        json.get(at)?;
+    }
 }
 
 /// Takes out of a Pod what nobody but the kubelet of its node reads, and what is most of it in
@@ -334,6 +381,29 @@ mod tests {
             "scale",
             "/apis/apps/v1/namespaces/a/deployments/d/scale",
         );
+    }
+
+    #[test]
+    fn managed_fields_are_not_read_for_caches() {
+        let check = |json: &str, expected: &str| {
+            let kept = without_managed_fields(json.as_bytes());
+            assert_eq!(std::str::from_utf8(&kept).unwrap(), expected);
+        };
+        check(
+            r#"{"metadata":{"a":"1","managedFields":[{"f":{"k:{\"n\":\"]\"}":[]}},{}],"z":1},"s":[]}"#,
+            r#"{"metadata":{"a":"1","z":1},"s":[]}"#,
+        );
+        check(r#"{"metadata":{"a":"1","managedFields":[]}}"#, r#"{"metadata":{"a":"1"}}"#);
+        for same in [
+            r#"{"metadata":{"annotations":{"x":"{\"a\":1,\"managedFields\":[1]}"}}}"#,
+            r#"{"metadata":{"a":"1","managedFields":[{"#,
+            r#"{"metadata":{"a":"1","managedFields":["\"#,
+            r#"{"metadata":{"a":"1","managedFields":["x"#,
+            "{}",
+            "",
+        ] {
+            check(same, same);
+        }
     }
 
     #[test]

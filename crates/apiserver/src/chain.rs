@@ -286,7 +286,9 @@ async fn admit(arrived: Arrived, body: Body) -> Outcome {
         let _guard = permit.guard;
         let user = attributes.user;
         let call = Call { core, parts, info, query, user, journal: journal.clone() };
-        let answer = dispatch(call, body).await;
+        // What handles a request is some 20 KiB large; without a box of its own it would be moved
+        // with the request through every layer above.
+        let answer = Box::pin(dispatch(call, body)).await;
         journal.step("handled");
         answer
     }

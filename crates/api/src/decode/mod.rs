@@ -14,7 +14,7 @@ mod visit;
 use std::fmt;
 
 use serde::de::DeserializeSeed;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::schema::Schema;
 use crate::status::ApiError;
@@ -127,6 +127,45 @@ pub fn value(value: Value, schema: &Schema) -> Result<Decoded, DecodeError> {
         .deserialize(value)
         .map_err(|error| DecodeError(error.to_string()))?;
     ctx.finish(object, schema)
+}
+
+/// [`value`] for an object that was made from another in canonical form, as patches do: what is
+/// still the same on the first level, or below `metadata`, is not visited again.
+///
+/// # Errors
+/// As [`value`].
+pub fn value_from(
+    mut object: Value,
+    before: &Value,
+    schema: &Schema,
+) -> Result<Decoded, DecodeError> {
+    // Custom resources may have been stored under another schema.
+    let is_built_in = matches!(schema, Schema::Def(_) | Schema::DefAs(..));
+    let (true, Value::Object(new), Value::Object(old)) = (is_built_in, &mut object, before) else {
+        return value(object, schema);
+    };
+    let same_meta = match (new.get_mut("metadata"), old.get("metadata")) {
+        (Some(Value::Object(new)), Some(Value::Object(old))) => take_same(new, old),
+        _ => Vec::new(),
+    };
+    let same = take_same(new, old);
+    let mut decoded = value(object, schema)?;
+    if let Value::Object(new) = &mut decoded.object {
+        new.extend(same);
+        if let Some(Value::Object(new)) = new.get_mut("metadata") {
+            new.extend(same_meta);
+        }
+    }
+    Ok(decoded)
+}
+
+/// Takes out the lists and maps that are the same in both; single values are as soon visited.
+fn take_same(new: &mut Map<String, Value>, old: &Map<String, Value>) -> Vec<(String, Value)> {
+    let is_same = |(key, value): &(&String, &Value)| {
+        (value.is_object() || value.is_array()) && old.get(*key) == Some(value)
+    };
+    let keys: Vec<String> = new.iter().filter(is_same).map(|(key, _)| key.clone()).collect();
+    keys.into_iter().filter_map(|key| new.remove_entry(&key)).collect()
 }
 
 fn json(bytes: &[u8], schema: &Schema) -> Result<Decoded, DecodeError> {

@@ -219,3 +219,33 @@ fn small_texts_do_not_make_their_readers_panic() {
         }
     }
 }
+
+#[test]
+fn what_a_patch_left_alone_is_as_if_it_had_been_visited() {
+    use crate::sample::{self, Rng};
+    for kind in ["Pod", "Service", "Node", "ConfigMap"] {
+        let schema = crate::schema::by_kind("", "v1", kind).unwrap();
+        for seed in 1..=40 {
+            let rng = &mut Rng::seeded(seed);
+            let before = value(sample::value(&schema, rng), &schema).unwrap().object;
+            let other = sample::value(&schema, rng);
+            let mut after = before.clone();
+            for part in ["metadata", "spec", "status", "data"] {
+                if rng.below(2) == 0 {
+                    continue;
+                }
+                let from = other[part].as_object().filter(|_| after[part].is_object());
+                let chosen = rng.below(from.map_or(1, Map::len).max(1));
+                match from.and_then(|from| from.iter().nth(chosen)) {
+                    Some((key, one)) => {
+                        after[part][key] = one.clone();
+                        after[part]["unknown"] = "x".into();
+                    }
+                    None => after[part] = other[part].clone(),
+                }
+            }
+            let visited = value(after.clone(), &schema).unwrap();
+            assert_eq!(value_from(after, &before, &schema).unwrap(), visited, "{kind} {seed}");
+        }
+    }
+}

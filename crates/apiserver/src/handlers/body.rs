@@ -106,7 +106,13 @@ pub(crate) fn bad_patch(patch: &str, why: &str) -> ApiError {
     ApiError::invalid("", "", "", &[error])
 }
 
-/// What a patch left behind, in its canonical form.
-pub(crate) fn canonical(value: Value, patch: &str, schema: &Schema) -> ApiResult<Decoded> {
-    api::decode::value(value, schema).map_err(|error| bad_patch(patch, &error.to_string()))
+/// What a patch made of an object, in its canonical form.
+pub(crate) fn canonical(
+    value: Value,
+    before: &Value,
+    patch: &str,
+    schema: &Schema,
+) -> ApiResult<Decoded> {
+    api::decode::value_from(value, before, schema)
+        .map_err(|error| bad_patch(patch, &error.to_string()))
 }

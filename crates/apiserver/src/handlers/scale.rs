@@ -128,7 +128,7 @@ impl Target {
         let change = |old: &Value| {
             let scale = scale_of(old, paths);
             let patched = patch.apply(&scale, &schema)?;
-            let scale = super::body::canonical(patched, &text, &schema)?.object;
+            let scale = super::body::canonical(patched, &scale, &text, &schema)?.object;
             with_scale(old, &scale, paths)
         };
         self.scale_write(paths, Vec::new(), &change).await

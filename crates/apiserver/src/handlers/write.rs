@@ -273,14 +273,16 @@ impl<'a> PatchWork<'a> {
             }
             old => old.map(Cow::Borrowed),
         };
+        let shown = shown.as_deref();
         let patched = match (&self.work, shown) {
-            (Work::Patch(patch), Some(shown)) => patch.apply(&shown, &self.schema)?,
+            (Work::Patch(patch), Some(shown)) => patch.apply(shown, &self.schema)?,
             (Work::Patch(_), None) => {
                 return Err(ApiError::not_found(&target.entry.gr, &target.call.info.name));
             }
-            (Work::Apply(configuration), shown) => self.applied(shown.as_deref(), configuration)?,
+            (Work::Apply(configuration), shown) => self.applied(shown, configuration)?,
         };
-        let decoded = canonical(patched, &self.text, &self.schema)?;
+        let before = shown.unwrap_or(&Value::Null);
+        let decoded = canonical(patched, before, &self.text, &self.schema)?;
         self.note(&decoded.strict)?;
         let new = decoded.object;
         target.check_name(&new)?;
