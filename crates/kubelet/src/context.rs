@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use reconcile::Writer;
 use reconcile::recorder::Recorder;
 
+use crate::allocation::Allocations;
 use crate::config::dns::ClusterDns;
 use crate::env::downward::Place;
 use crate::images::Images;
@@ -18,8 +19,9 @@ use crate::node::machine::Machine;
 use crate::objects::Objects;
 use crate::options::KubeletOptions;
 use crate::seams::EndpointGate;
+use crate::status::Verdict;
 use crate::volumes::token::Tokens;
-use crate::{node, pod, quantity};
+use crate::{admit, node, pod, quantity};
 
 /// The node, as its pod workers see it.
 pub(crate) struct NodeContext {
@@ -30,6 +32,7 @@ pub(crate) struct NodeContext {
     pub(crate) runtime_name: String,
     pub(crate) images: Images,
     pub(crate) objects: Objects,
+    pub(crate) allocations: Allocations,
     pub(crate) tokens: Tokens,
     /// None in tests without a server: nothing is reported.
     pub(crate) writer: Option<Writer>,
@@ -46,6 +49,18 @@ impl NodeContext {
     /// The folder of a pod.
     pub(crate) fn pod_dir(&self, uid: &str) -> PathBuf {
         self.options.data_dir.join("pods").join(uid)
+    }
+
+    /// Whether a pod fits beside others, as long as the node is known.
+    pub(crate) fn judge(&self, pod: &Pod, others: &[Arc<Pod>]) -> Option<Verdict> {
+        let node = self.objects.nodes.get("", &self.options.node_name)?;
+        admit::admit(pod, others, &node, &node::status::allocatable(&self.options, &self.machine))
+    }
+
+    /// A pod of this node takes nothing any more.
+    pub(crate) fn release(&self, uid: &str, gone: bool) {
+        let judge = |pod: &Pod, others: &[Arc<Pod>]| self.judge(pod, others);
+        self.allocations.release(uid, gone, self.clock.now(), &judge);
     }
 
     /// The node's addresses as text.

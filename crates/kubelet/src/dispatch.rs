@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use crate::config::labels;
 use crate::context::NodeContext;
 use crate::pod::{self, PodRef};
+use crate::static_pods;
 use crate::status::Verdict;
 use crate::worker::{Desired, Handle, Worker};
-use crate::{admit, node, static_pods};
 
 /// The index of pods by the node that they are bound to.
 const BY_NODE: &str = "spec.nodeName";
@@ -221,23 +221,8 @@ impl Dispatch {
         if started || pod::is_terminal(pod) || pod::is_deleting(pod) {
             return None;
         }
-        let others: Vec<Arc<Pod>> = {
-            let workers = self.0.workers.lock();
-            let active = workers.values().filter(|one| {
-                let ended =
-                    one.handle.status.borrow().as_ref().and_then(|status| status.phase.clone());
-                !matches!(ended.as_deref(), Some("Succeeded" | "Failed"))
-            });
-            active
-                .map(|one| one.handle.desired.borrow().clone())
-                .filter(|desired| desired.rejected.is_none() && !pod::is_terminal(&desired.pod))
-                .map(|desired| desired.pod)
-                .collect()
-        };
         let context = &self.0.node;
-        let node = context.objects.nodes.get("", &context.options.node_name)?;
-        let free = node::status::allocatable(&context.options, &context.machine);
-        let verdict = admit::admit(pod, &others, &node, &free)?;
+        let verdict = context.judge(pod, &context.allocations.taken())?;
         let events = crate::events::PodEvents::new(&context.recorder, pod);
         events.warning(
             &verdict.reason,
@@ -255,6 +240,7 @@ impl Dispatch {
             let ran = base::task::contain("pod worker", worker.run(drain.clone())).await;
             let inner = &dispatch.0;
             inner.workers.lock().remove(&id.uid);
+            inner.node.release(&id.uid, true);
             if drain.is_cancelled() {
                 return;
             }

@@ -11,6 +11,7 @@ use reconcile::recorder::Recorder;
 use reconcile::{Caches, Writer};
 use tokio::sync::Notify;
 
+use crate::allocation::Allocations;
 use crate::config::dns;
 use crate::context::NodeContext;
 use crate::dispatch::Dispatch;
@@ -84,6 +85,7 @@ impl Kubelet {
                 options.own_scope,
             ),
             images: Images::new(parts.images.clone(), parts.clock.clone()),
+            allocations: Allocations::default(),
             tokens: Tokens::new(writer.clone()),
             runtime: parts.runtime.clone(),
             runtime_name,

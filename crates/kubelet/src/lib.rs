@@ -7,6 +7,7 @@
 //! [`Kubelet::run`].
 
 mod admit;
+mod allocation;
 mod config;
 mod context;
 mod dispatch;

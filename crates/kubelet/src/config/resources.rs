@@ -8,9 +8,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::{pod, quantity};
 
-const PERIOD_US: i64 = 100_000;
+/// The time over which a quota counts.
+pub(crate) const PERIOD_US: i64 = 100_000;
 const QUOTA_US_MIN: i64 = 1000;
-const SHARES_MIN: i64 = 2;
+/// The least weight, and the least request in thousandths of a core that has one of its own.
+pub(crate) const SHARES_MIN: i64 = 2;
+/// The least limit that has a quota of its own, in thousandths of a core.
+pub(crate) const MILLI_LIMIT_MIN: i64 = QUOTA_US_MIN * 1000 / PERIOD_US;
 const SHARES_MAX: i64 = 262_144;
 
 /// CPU weight of a request.
@@ -21,6 +25,16 @@ pub(crate) fn shares(milli: i64) -> i64 {
 /// CPU time in each period; 0 for no limit.
 pub(crate) fn quota(milli: i64) -> i64 {
     if milli == 0 { 0 } else { i64::max(milli * PERIOD_US / 1000, QUOTA_US_MIN) }
+}
+
+/// The request that a weight stands for.
+pub(crate) fn milli_of_shares(shares: i64) -> i64 {
+    (shares * 1000 + 1023) / 1024
+}
+
+/// The limit that a quota stands for; 0 for none.
+pub(crate) fn milli_of_quota(quota: i64, period: i64) -> i64 {
+    if quota <= 0 || period <= 0 { 0 } else { quota * 1000 / period }
 }
 
 /// How readily the kernel kills the container when memory is short.
@@ -53,7 +67,8 @@ pub(crate) fn cgroup_parent(pod: &Pod) -> String {
     }
 }
 
-fn amount(
+/// What a request or a limit says, in `read`'s unit; 0 when it says nothing.
+pub(crate) fn amount(
     resources: Option<&ResourceRequirements>,
     name: &str,
     limit: bool,
@@ -71,17 +86,26 @@ pub(crate) fn of_container(
     node_memory: i64,
 ) -> LinuxContainerResources {
     let resources = container.resources.as_ref();
-    let limit_cpu = amount(resources, "cpu", true, quantity::milli);
+    let spec = pod::spec(pod);
+    // A container without a limit of its own has the pod's.
+    let limit = |name: &str, read: fn(&Quantity) -> Option<i64>| match amount(
+        resources, name, true, read,
+    ) {
+        0 => amount(spec.resources.as_ref(), name, true, read),
+        own => own,
+    };
+    let limit_cpu = limit("cpu", quantity::milli);
+    let own_limit_cpu = amount(resources, "cpu", true, quantity::milli);
     let has_request = resources
         .and_then(|all| all.requests.as_ref())
         .is_some_and(|requests| requests.contains_key("cpu"));
     let request_cpu =
-        if has_request { amount(resources, "cpu", false, quantity::milli) } else { limit_cpu };
+        if has_request { amount(resources, "cpu", false, quantity::milli) } else { own_limit_cpu };
     LinuxContainerResources {
         cpu_period: PERIOD_US,
         cpu_quota: quota(limit_cpu),
         cpu_shares: shares(request_cpu),
-        memory_limit_in_bytes: amount(resources, "memory", true, quantity::value),
+        memory_limit_in_bytes: limit("memory", quantity::value),
         oom_score_adj: oom_score_adj(pod, container, node_memory),
         hugepage_limits: hugepages(resources),
         ..LinuxContainerResources::default()

@@ -12,10 +12,14 @@ use k8s_openapi::api::core::v1::{
     ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, Pod,
     ResourceRequirements, VolumeMountStatus,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::config::labels;
+use super::resize::Resizing;
+use crate::allocation::Resources;
+use crate::config::{labels, resources};
 use crate::pod::{self, ContainerKind};
+use crate::quantity;
 use crate::worker::plan::should_restart;
 use crate::worker::view::PodView;
 
@@ -52,6 +56,10 @@ pub(crate) struct Inputs<'a> {
     pub(crate) runtime_name: &'a str,
     /// Whether the pod will run no more containers.
     pub(crate) finished: bool,
+    /// How a change of its resources stands.
+    pub(crate) resizing: &'a Resizing,
+    /// What it runs with.
+    pub(crate) in_force: &'a Resources,
 }
 
 /// The statuses of init, app and ephemeral containers.
@@ -213,8 +221,7 @@ fn from_runtime(
         ContainerKind::Ephemeral => false,
         _ => started && inputs.judgement.ready(kind, container, runtime),
     };
-    let limits = runtime.resources.is_some() || running;
-    let requests = container.resources.as_ref().and_then(|all| all.requests.clone());
+    let sized = kind != ContainerKind::Ephemeral;
     let image = Some(&runtime.image.user_specified_image).filter(|name| !name.is_empty());
     ContainerStatus {
         name: container.name.clone(),
@@ -230,11 +237,8 @@ fn from_runtime(
         last_state: None,
         started: Some(started),
         ready,
-        allocated_resources: requests.filter(|_| running),
-        resources: limits
-            .then(|| container.resources.clone())
-            .flatten()
-            .map(|own| ResourceRequirements { claims: None, ..own }),
+        allocated_resources: container.resources.as_ref().and_then(|own| own.requests.clone()),
+        resources: sized.then(|| in_force(container, runtime)),
         user: runtime.user.as_ref().map(|user| ContainerUser {
             linux: Some(LinuxContainerUser {
                 uid: user.linux.uid,
@@ -246,6 +250,36 @@ fn from_runtime(
         stop_signal: Some(runtime.stop_signal.clone()).filter(|signal| !signal.is_empty()),
         ..ContainerStatus::default()
     }
+}
+
+/// The resources that a container has: what it was given, and while it runs, what the runtime holds
+/// it to. (`convertContainerStatusResources`)
+fn in_force(container: &Container, runtime: &RuntimeStatus) -> ResourceRequirements {
+    let own = container.resources.clone().unwrap_or_default();
+    let mut shown = ResourceRequirements { claims: None, ..own };
+    let held = runtime.resources.as_ref().map(|held| &held.linux);
+    let Some(held) = held.filter(|_| runtime.state == RuntimeState::Running) else { return shown };
+    // Amounts that the kernel cannot tell apart are shown as they were asked for.
+    let milli = |list: &BTreeMap<String, Quantity>| list.get("cpu").and_then(quantity::milli);
+    if let Some(limits) = &mut shown.limits {
+        let cpu = resources::milli_of_quota(held.cpu_quota, held.cpu_period);
+        let asked = milli(limits).unwrap_or_default();
+        if cpu > 0 && (cpu > resources::MILLI_LIMIT_MIN || asked > resources::MILLI_LIMIT_MIN) {
+            limits.insert("cpu".to_owned(), quantity::of_milli(cpu));
+        }
+        if held.memory_limit_in_bytes > 0 {
+            let memory = quantity::of_bytes(held.memory_limit_in_bytes);
+            limits.insert("memory".to_owned(), memory);
+        }
+    }
+    if let Some(requests) = &mut shown.requests {
+        let cpu = resources::milli_of_shares(held.cpu_shares);
+        let asked = milli(requests).unwrap_or_default();
+        if cpu > 0 && (cpu > resources::SHARES_MIN || asked > resources::SHARES_MIN) {
+            requests.insert("cpu".to_owned(), quantity::of_milli(cpu));
+        }
+    }
+    shown
 }
 
 fn mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {

@@ -5,9 +5,14 @@ pub(crate) mod containers;
 pub(crate) mod manager;
 pub(crate) mod patch;
 pub(crate) mod phase;
+pub(crate) mod resize;
 
+use std::collections::BTreeMap;
+
+use api::pod_resources::{Amounts, limits, requests};
 use base::clock::Timestamp;
-use k8s_openapi::api::core::v1::{HostIP, PodIP, PodStatus};
+use k8s_openapi::api::core::v1::{HostIP, PodIP, PodStatus, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::pod;
@@ -48,7 +53,20 @@ pub(crate) fn generate(
         _ => old.pod_ips.iter().flatten().map(|one| one.ip.clone()).collect(),
     };
     let network = inputs.view.ready_sandbox().is_some() && !ips.is_empty();
-    let own = conditions::conditions(pod, &three, &phase, network, &now);
+    let mut own = conditions::conditions(pod, &three, &phase, network, &now);
+    if !matches!(phase.as_str(), "Succeeded" | "Failed") {
+        own.extend(inputs.resizing.conditions().cloned());
+    }
+    let mut held = pod.clone();
+    if phase == "Running" {
+        inputs.in_force.put_into(&mut held);
+    }
+    let (spec, held) = (pod::spec(pod), pod::spec(&held));
+    let resources = ResourceRequirements {
+        requests: amounts(requests(&held)),
+        limits: amounts(limits(&held)),
+        claims: None,
+    };
     let [init, app, ephemeral] = three;
     PodStatus {
         phase: Some(phase),
@@ -65,8 +83,16 @@ pub(crate) fn generate(
         container_statuses: list(app),
         ephemeral_container_statuses: list(ephemeral),
         observed_generation: pod.metadata.generation,
+        allocated_resources: amounts(requests(&spec)),
+        resources: Some(resources),
         ..PodStatus::default()
     }
+}
+
+fn amounts(all: Amounts) -> Option<BTreeMap<String, Quantity>> {
+    let all: BTreeMap<_, _> =
+        all.into_iter().map(|(name, amount)| (name, Quantity(amount.to_string()))).collect();
+    (!all.is_empty()).then_some(all)
 }
 
 /// An empty list is no list.

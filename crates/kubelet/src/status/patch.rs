@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::conditions::OWN;
 
 /// The fields of a pod's status that the kubelet writes.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "phase",
     "reason",
     "message",
@@ -25,6 +25,7 @@ const FIELDS: [&str; 15] = [
     "observedGeneration",
     "resize",
     "allocatedResources",
+    "resources",
 ];
 
 /// The patch that turns `old` into `new`; `None` when nothing the kubelet owns differs.

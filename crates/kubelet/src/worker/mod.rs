@@ -10,6 +10,7 @@ mod last_words;
 mod listening;
 mod observe;
 pub(crate) mod plan;
+pub(crate) mod resize;
 mod start;
 pub(crate) mod stop;
 pub(crate) mod view;
@@ -21,11 +22,14 @@ use std::time::Duration;
 
 use base::clock::Timestamp;
 use base::drain::Drain;
-use container_runtime::{ContainerState, ContainerStatus as RuntimeStatus};
+use container_runtime::{
+    ContainerState, ContainerStatus as RuntimeStatus, LinuxContainerResources,
+};
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::allocation::Standing;
 use crate::config::labels;
 use crate::context::NodeContext;
 use crate::events::PodEvents;
@@ -34,6 +38,7 @@ use crate::probes::manager::{Probes, probe_grace};
 use crate::probes::state::ProbeKind;
 use crate::status::containers::{Inputs, Judgement, Waiting};
 use crate::status::manager::Reporter;
+use crate::status::resize::{News, Resizing};
 use crate::status::{self, Verdict};
 use crate::volumes::Prepared;
 use backoff::Backoff;
@@ -88,6 +93,13 @@ pub(crate) struct Worker {
     gate_passed: bool,
     kills_begun: HashSet<String>,
     stopping_since: Option<Instant>,
+    /// What the pod was given, as of the last look.
+    standing: Standing,
+    resizing: Resizing,
+    /// The limits of the pod as a whole, as they were set last; none when an earlier kubelet did.
+    pod_limits: Option<LinuxContainerResources>,
+    /// Containers that were stopped for a resize: they need not wait to be started again.
+    restart_at_once: HashSet<String>,
 }
 
 /// How others reach a worker.
@@ -107,9 +119,12 @@ impl Worker {
         let id = PodRef::of(&desired.pod);
         let events = PodEvents::new(&node.recorder, &desired.pod);
         let is_static = pod::is_static(&desired.pod);
+        let wake = Arc::new(Notify::new());
+        let counts = desired.rejected.is_none() && !desired.gone && !pod::is_terminal(&desired.pod);
+        node.allocations.enter(&desired.pod, node.pod_dir(&id.uid), wake.clone(), counts);
+        let resizing = Resizing::of(&desired.pod);
         let (sender, receiver) = watch::channel(desired);
         let (last_status, status) = watch::channel(None);
-        let wake = Arc::new(Notify::new());
         let probes =
             Probes::new(node.runtime.clone(), node.clock.clone(), node.probe_agent(), wake.clone());
         // A static pod's status goes to its mirror, which has a UID of its own.
@@ -138,6 +153,10 @@ impl Worker {
             gate_passed: false,
             kills_begun: HashSet::new(),
             stopping_since: None,
+            standing: Standing::default(),
+            resizing,
+            pod_limits: None,
+            restart_at_once: HashSet::new(),
         };
         (worker, handle)
     }
@@ -194,7 +213,12 @@ impl Worker {
 
     /// One look at a pod that shall run.
     async fn sync(&mut self, desired: &Desired) {
-        let pod = self.with_own_status(&desired.pod);
+        let asked = &desired.pod;
+        let node = self.node.clone();
+        let now = node.clock.now();
+        self.standing = node.allocations.ask(asked, now, &|pod, others| node.judge(pod, others));
+        let mut pod = self.with_own_status(asked);
+        self.standing.record.given.put_into(&mut pod);
         let view = match observe::observe(&*self.node.runtime, &self.id.uid).await {
             Ok(view) => view,
             Err(error) => {
@@ -204,6 +228,7 @@ impl Worker {
             }
         };
         self.follow(&pod, &view);
+        self.follow_resize(asked, &pod, &view);
         if self.failed.is_none() {
             self.failed = desired.rejected.clone().or_else(|| self.past_deadline(&pod));
         }
@@ -212,7 +237,7 @@ impl Worker {
         }
         self.report(&pod, &view, false);
         self.collect_dead(&view).await;
-        let plan = plan::plan(&pod, &view, &self.probes.snapshot());
+        let plan = plan::plan(&pod, &view, &self.probes.snapshot(), &self.standing.record.in_force);
         if plan.kill_pod && plan.create_sandbox.is_none() {
             return self.end(&pod, &view).await;
         }
@@ -220,7 +245,33 @@ impl Worker {
             && let Ok(view) = observe::observe(&*self.node.runtime, &self.id.uid).await
         {
             self.follow(&pod, &view);
+            self.follow_resize(asked, &pod, &view);
             self.report(&pod, &view, false);
+        }
+    }
+
+    /// Brings the conditions of a resize up to date, and tells what is new.
+    fn follow_resize(&mut self, asked: &Pod, pod: &Pod, view: &PodView) {
+        let now = self.node.clock.now();
+        let mut news = self.resizing.follow(&self.standing, now);
+        let under_way = resize::in_progress(pod, view, &self.standing.record.in_force);
+        let generation = pod.metadata.generation.unwrap_or_default();
+        news.extend(self.resizing.progress(under_way, generation, now));
+        for one in news {
+            match one {
+                News::Pending(why, generation) => self.events.warning(
+                    "ResizeDeferred",
+                    resize::said("Pod resize Deferred", asked, generation, &why),
+                ),
+                News::Started(generation) => self.events.normal(
+                    "ResizeStarted",
+                    resize::said("Pod resize started", pod, generation, ""),
+                ),
+                News::Completed(generation) => self.events.normal(
+                    "ResizeCompleted",
+                    resize::said("Pod resize completed", pod, generation, ""),
+                ),
+            }
         }
     }
 
@@ -243,10 +294,11 @@ impl Worker {
         for kill in &plan.kill {
             self.kill(pod, view, kill).await;
         }
+        let resized = plan.create_sandbox.is_none() && self.resize(pod, view, &plan.resize).await;
         // Also when nothing starts: contents of volumes follow their objects.
         let ready = self.set_up_volumes(pod, view).await;
         if !needs_volumes {
-            return !plan.kill.is_empty();
+            return resized || !plan.kill.is_empty();
         }
         if !ready {
             return false;
@@ -323,7 +375,7 @@ impl Worker {
         let own = container.as_ref().and_then(|container| match kill.reason {
             KillReason::Liveness => probe_grace(container, false),
             KillReason::Startup => probe_grace(container, true),
-            KillReason::Changed | KillReason::Unknown => None,
+            KillReason::Changed | KillReason::Resized | KillReason::Unknown => None,
         });
         let grace = own.and_then(|seconds| u64::try_from(seconds).ok());
         let grace = Duration::from_secs(grace.unwrap_or_else(|| start::grace_of_spec(pod)));
@@ -331,7 +383,11 @@ impl Worker {
         let (name, id, why) = (&kill.name, &kill.id, kill.message.clone());
         let asked_to_stop = self.asked_to_stop();
         tokio::select! {
-            () = self.kill_container(pod, view, name, id, &why, deadline) => {}
+            () = self.kill_container(pod, view, name, id, &why, deadline) => {
+                if kill.reason == KillReason::Resized {
+                    self.restart_at_once.insert(name.clone());
+                }
+            }
             // Going away is done by other rules, and begins now.
             () = asked_to_stop => {}
         }
@@ -423,6 +479,8 @@ impl Worker {
             judgement: &judgement,
             runtime_name: &self.node.runtime_name,
             finished,
+            resizing: &self.resizing,
+            in_force: &self.standing.record.in_force,
         };
         let status = status::generate(
             &inputs,
@@ -430,6 +488,11 @@ impl Worker {
             &self.node.host_ips(),
             self.node.clock.now(),
         );
+        if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+            // Before anybody reads of it: who comes in its place must find the room.
+            self.resizing.clear();
+            self.node.release(&self.id.uid, false);
+        }
         let same = self.last_status.borrow().as_ref() == Some(&status);
         self.reporter.report(status.clone());
         if same {

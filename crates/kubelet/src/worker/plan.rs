@@ -7,7 +7,9 @@
 use container_runtime::{ContainerState, ContainerStatus, PodSandboxState};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use super::resize::{self, Need, Update};
 use super::view::PodView;
+use crate::allocation::Resources;
 use crate::config::labels;
 use crate::pod::{self, ContainerKind};
 
@@ -24,6 +26,8 @@ pub(crate) trait Verdicts {
 pub(crate) enum KillReason {
     /// Its definition changed.
     Changed,
+    /// Its resources changed, and it must be started anew for that.
+    Resized,
     /// Its liveness probe failed.
     Liveness,
     /// Its startup probe failed.
@@ -54,12 +58,19 @@ pub(crate) struct Plan {
     pub(crate) create_sandbox: Option<u32>,
     /// Stop these first.
     pub(crate) kill: Vec<Kill>,
+    /// Change the resources of these while they run.
+    pub(crate) resize: Vec<Update>,
     /// Start these, in order, by name.
     pub(crate) start: Vec<String>,
 }
 
-/// The plan for a pod that shall run.
-pub(crate) fn plan(pod: &Pod, view: &PodView, verdicts: &dyn Verdicts) -> Plan {
+/// The plan for a pod that shall run. `in_force`: the resources with which it runs now.
+pub(crate) fn plan(
+    pod: &Pod,
+    view: &PodView,
+    verdicts: &dyn Verdicts,
+    in_force: &Resources,
+) -> Plan {
     let (changed, attempt) = sandbox_changed(pod, view);
     if changed {
         return plan_anew(pod, view, attempt);
@@ -71,12 +82,12 @@ pub(crate) fn plan(pod: &Pod, view: &PodView, verdicts: &dyn Verdicts) -> Plan {
             plan.start.push(container.name.clone());
         }
     }
-    if !plan_init(pod, view, verdicts, &mut plan) {
+    if !plan_init(pod, view, verdicts, in_force, &mut plan) {
         return plan;
     }
     let mut keep = 0;
     for (_, container) in containers.iter().filter(|(kind, _)| *kind == ContainerKind::App) {
-        keep += usize::from(plan_app(pod, container, view, verdicts, &mut plan));
+        keep += usize::from(plan_app(pod, container, view, verdicts, in_force, &mut plan));
     }
     let starts_app = pod::spec(pod).containers.iter().any(|one| plan.start.contains(&one.name));
     if keep == 0 && !starts_app {
@@ -131,7 +142,13 @@ fn plan_anew(pod: &Pod, view: &PodView, attempt: u32) -> Plan {
 }
 
 /// Plans the init phase; whether it is over.
-fn plan_init(pod: &Pod, view: &PodView, verdicts: &dyn Verdicts, plan: &mut Plan) -> bool {
+fn plan_init(
+    pod: &Pod,
+    view: &PodView,
+    verdicts: &dyn Verdicts,
+    in_force: &Resources,
+    plan: &mut Plan,
+) -> bool {
     let spec = pod::spec(pod);
     let all = spec.init_containers.as_deref().unwrap_or_default();
     if all.is_empty() {
@@ -140,7 +157,8 @@ fn plan_init(pod: &Pod, view: &PodView, verdicts: &dyn Verdicts, plan: &mut Plan
     // Once an app container was made, the init phase was over, whatever is still known of it.
     let over = spec.containers.iter().any(|one| view.latest(&one.name).is_some());
     let never = pod::restart_policy(pod) == "Never";
-    let mut step = InitStep { verdicts, never, passed: over, over, start: Vec::new(), plan };
+    let mut step =
+        InitStep { pod, in_force, verdicts, never, passed: over, over, start: Vec::new(), plan };
     // Backwards: of containers that ended long ago the runtime may have forgotten the first ones.
     for (index, container) in all.iter().enumerate().rev() {
         match view.latest(&container.name) {
@@ -164,6 +182,8 @@ fn plan_init(pod: &Pod, view: &PodView, verdicts: &dyn Verdicts, plan: &mut Plan
 }
 
 struct InitStep<'a> {
+    pod: &'a Pod,
+    in_force: &'a Resources,
     verdicts: &'a dyn Verdicts,
     /// Whether a failed init container ends the pod.
     never: bool,
@@ -188,7 +208,7 @@ impl InitStep<'_> {
         }
         match latest.state {
             ContainerState::Created => self.start.push(index),
-            ContainerState::Running => {}
+            ContainerState::Running => self.size(index, container, latest),
             ContainerState::Exited if latest.exit_code == 0 && latest.reason != "OOMKilled" => {
                 self.go_on(index, last);
             }
@@ -239,6 +259,25 @@ impl InitStep<'_> {
         if container.liveness_probe.is_some() && self.verdicts.alive(&latest.id) == Some(false) {
             self.kill(container, latest, KillReason::Liveness, "failed liveness probe");
             self.start.push(index);
+            return;
+        }
+        self.size(index, container, latest);
+    }
+
+    /// A running one gets the resources that it was given.
+    fn size(&mut self, index: usize, container: &Container, latest: &ContainerStatus) {
+        match resize::need(self.pod, container, &latest.id, self.in_force) {
+            Need::Nothing => {}
+            Need::Update(update) => self.plan.resize.push(update),
+            Need::Restart => {
+                self.plan.kill.push(Kill {
+                    id: latest.id.clone(),
+                    name: container.name.clone(),
+                    reason: KillReason::Resized,
+                    message: format!("Container {} resize requires restart", container.name),
+                });
+                self.start.push(index);
+            }
         }
     }
 
@@ -272,6 +311,7 @@ fn plan_app(
     container: &Container,
     view: &PodView,
     verdicts: &dyn Verdicts,
+    in_force: &Resources,
     plan: &mut Plan,
 ) -> bool {
     let restarts = pod::restart_policy(pod) != "Never";
@@ -304,11 +344,20 @@ fn plan_app(
     } else if verdicts.started(&latest.id) == Some(false) {
         ("failed startup probe", KillReason::Startup, restarts)
     } else {
-        return true;
+        match resize::need(pod, container, &latest.id, in_force) {
+            Need::Restart => ("resize requires restart", KillReason::Resized, true),
+            Need::Update(update) => {
+                plan.resize.push(update);
+                return true;
+            }
+            Need::Nothing => return true,
+        }
     };
     let mut message = format!("Container {name} {why}");
     if again {
-        message.push_str(", will be restarted");
+        if reason != KillReason::Resized {
+            message.push_str(", will be restarted");
+        }
         plan.start.push(name.clone());
     }
     plan.kill.push(Kill { id: latest.id.clone(), name: name.clone(), reason, message });

@@ -72,7 +72,12 @@ const READY: Option<PodSandboxState> = Some(PodSandboxState::Ready);
 const DEAD: Option<PodSandboxState> = Some(PodSandboxState::NotReady);
 
 fn check(spec: Value, sandbox: Option<PodSandboxState>, containers: &str, expected: &str) {
-    let plan = plan(&pod(spec.clone()), &view(sandbox, containers), &Said::default());
+    let plan = plan(
+        &pod(spec.clone()),
+        &view(sandbox, containers),
+        &Said::default(),
+        &Resources::default(),
+    );
     assert_eq!(show(&plan), expected, "{spec} {containers}");
 }
 
@@ -151,10 +156,10 @@ fn sidecars_stay() {
 fn probes_restart() {
     let mut said = Said::default();
     said.dead.insert("a-id".into());
-    let got = plan(&pod(apps("Always")), &view(READY, "a=run b=run"), &said);
+    let got = plan(&pod(apps("Always")), &view(READY, "a=run b=run"), &said, &Resources::default());
     assert_eq!(show(&got), "-a +a");
     assert_eq!(got.kill[0].message, "Container a failed liveness probe, will be restarted");
-    let got = plan(&pod(apps("Never")), &view(READY, "a=run b=run"), &said);
+    let got = plan(&pod(apps("Never")), &view(READY, "a=run b=run"), &said, &Resources::default());
     assert_eq!(
         (show(&got).as_str(), got.kill[0].message.as_str()),
         ("-a", "Container a failed liveness probe")

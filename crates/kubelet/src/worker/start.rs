@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
 use super::view::PodView;
 use super::{Worker, backoff, hooks};
-use crate::config::{container as container_config, dns, hosts, labels, sandbox};
+use crate::config::{container as container_config, dns, hosts, labels, resources, sandbox};
 use crate::objects::Objects;
 use crate::pod::{self, ContainerKind};
 use crate::status::containers::Waiting;
@@ -103,6 +103,9 @@ impl Worker {
         match made {
             Ok(_) => {
                 self.sandbox_wait = RETRY_FIRST;
+                self.pod_limits = Some(resources::of_pod(pod));
+                let of_pod = pod::spec(pod).resources.clone();
+                self.note(|in_force| in_force.pod.clone_from(&of_pod));
                 true
             }
             Err(error) => {
@@ -140,7 +143,9 @@ impl Worker {
     ) -> Result<(), NotStarted> {
         let Some((kind, container)) = pod::container(pod, name) else { return Ok(()) };
         let Some(sandbox) = view.ready_sandbox() else { return Ok(()) };
-        self.check_backoff(pod, &container, view)?;
+        if !self.restart_at_once.remove(name) {
+            self.check_backoff(pod, &container, view)?;
+        }
         let present = self.image(pod, &container, config).await?;
         for image in self.mounted_images(&container) {
             self.image(pod, &image, config).await?;
@@ -176,6 +181,12 @@ impl Worker {
             NotStarted::new("CreateContainerError", error.to_string(), backoff::INITIAL)
         })?;
         self.events.container_normal(name, "Created", "Container created");
+        if kind != ContainerKind::Ephemeral {
+            let given = container.resources.clone().unwrap_or_default();
+            self.note(|in_force| {
+                in_force.containers.insert(name.to_owned(), given.clone());
+            });
+        }
         if let Err(error) = runtime.start_container(&id).await {
             self.events.container_warning(name, "Failed", format!("Error: {error}"));
             // The container is `Exited` now: the next look plans its restart.

@@ -34,7 +34,9 @@ pub(crate) fn grace(desired: &Desired) -> Duration {
 impl Worker {
     /// Everything from "it shall go" to "it is gone".
     pub(super) async fn terminate(&mut self, desired: &Desired) {
-        let pod = &self.with_own_status(&desired.pod);
+        let mut pod = self.with_own_status(&desired.pod);
+        self.standing.record.given.put_into(&mut pod);
+        let pod = &pod;
         let began = *self.stopping_since.get_or_insert_with(Instant::now);
         if let Ok(view) = observe::observe(&*self.node.runtime, &self.id.uid).await {
             let host = self.pod_host(pod, &view);

@@ -77,6 +77,7 @@ impl Bench {
             runtime_name: "memory".to_owned(),
             images: Images::new(runtime.clone(), clock.clone()),
             objects,
+            allocations: Default::default(),
             tokens: Tokens::new(nobody),
             writer: None,
             recorder: Recorder::silent(),
@@ -470,4 +471,89 @@ async fn missing_env_sources_are_a_config_error() {
     assert_eq!(message, "configmap \"cm\" not found");
     bench.config_map("k", "v", 1);
     running.until("ready", is_ready).await;
+}
+
+fn sized(cpu: &str, policy: &str) -> Value {
+    let amounts = json!({"cpu": cpu, "memory": "32Mi"});
+    json!({"containers": [{"name": "a", "resources": {"limits": amounts, "requests": amounts},
+        "resizePolicy": [{"resourceName": "cpu", "restartPolicy": policy}]}]})
+}
+
+fn limit(status: &PodStatus) -> String {
+    let resources = container(status, "a").resources.clone().unwrap();
+    resources.limits.unwrap()["cpu"].0.clone()
+}
+
+fn resize(running: &Running, spec: Value, generation: i64) {
+    running.handle.desired.send_modify(|desired| {
+        let mut pod = pod(spec);
+        pod.metadata.generation = Some(generation);
+        desired.pod = Arc::new(pod);
+    });
+}
+
+fn is_resizing(status: &PodStatus) -> bool {
+    status.conditions.iter().flatten().any(|one| one.type_.starts_with("PodResize"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_container_is_resized() {
+    let bench = Bench::new();
+    let running = bench.start(sized("100m", "NotRequired"));
+    let status = running.until("ready", is_ready).await;
+    assert_eq!(limit(&status), "100m");
+    let id = bench.id_of("a").await;
+    resize(&running, sized("200m", "NotRequired"), 2);
+    let status = running
+        .until("resized", |status| {
+            status.observed_generation == Some(2) && !is_resizing(status) && is_ready(status)
+        })
+        .await;
+    assert_eq!((limit(&status).as_str(), bench.id_of("a").await), ("200m", id.clone()));
+    let held = bench.runtime.container_status(&id).await.unwrap().resources.unwrap().linux;
+    assert_eq!((held.cpu_quota, held.cpu_shares), (20_000, 204));
+    // The next kubelet knows what runs: it does nothing.
+    running.drain.cancel();
+    running.task.await.unwrap();
+    let calls = bench.runtime.calls().len();
+    let second = bench.start(sized("200m", "NotRequired"));
+    second.until("ready", is_ready).await;
+    let since = bench.runtime.calls().split_off(calls);
+    assert!(since.iter().all(|call| !call.starts_with("update")), "{since:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resize_restarts_where_the_policy_says_so() {
+    let bench = Bench::new();
+    let running = bench.start(sized("100m", "RestartContainer"));
+    running.until("ready", is_ready).await;
+    for count in 1..3 {
+        resize(
+            &running,
+            sized(&format!("{}m", 100 + count), "RestartContainer"),
+            1 + i64::from(count),
+        );
+        running
+            .until("restarted", |status| {
+                container(status, "a").restart_count == count
+                    && is_ready(status)
+                    && !is_resizing(status)
+            })
+            .await;
+    }
+    assert_eq!(bench.elapsed(), 0, "a restart for a resize does not back off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resize_that_fails_is_tried_again() {
+    let bench = Bench::new();
+    let running = bench.start(sized("100m", "NotRequired"));
+    running.until("ready", is_ready).await;
+    bench.runtime.fail_next("update_container_resources", Error::Internal("no".into()));
+    resize(&running, sized("200m", "NotRequired"), 2);
+    let status = running.until("failing", is_resizing).await;
+    let failed =
+        status.conditions.unwrap().into_iter().find(|one| one.type_ == "PodResizeInProgress");
+    assert_eq!(failed.and_then(|one| one.observed_generation), Some(2));
+    running.until("resized", |status| !is_resizing(status) && limit(status) == "200m").await;
 }
