@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use crate::quantity::Quantity;
@@ -62,21 +62,101 @@ pub fn is_best_effort(spec: &PodSpec) -> bool {
         && !total(spec, |resources| &resources.limits).iter().any(counts)
 }
 
+/// What a pod asks for while it may be resized: of each container the most of what it asks for, was
+/// given and has. (KEP-1287)
+#[must_use]
+pub fn requests_in_use(pod: &Pod) -> Amounts {
+    let Some(spec) = &pod.spec else { return Amounts::new() };
+    let in_use = |asked: Amounts, own: InUse<'_>| {
+        let Some(actual) = own.actual else { return asked };
+        let mut most = listed(own.given);
+        raise(&mut most, &listed(actual.requests.as_ref()));
+        if !is_infeasible(pod) {
+            raise(&mut most, &asked);
+        }
+        most
+    };
+    let mut total = total_of(spec, pod.status.as_ref(), |own| &own.requests, &in_use);
+    for (name, text) in spec.overhead.iter().flatten() {
+        add(&mut total, name, parse(text));
+    }
+    total
+}
+
+/// What a pod is limited to while it may be resized: of each container the most of what it is to be
+/// limited to, and is.
+#[must_use]
+pub fn limits_in_use(pod: &Pod) -> Amounts {
+    let Some(spec) = &pod.spec else { return Amounts::new() };
+    let in_use = |asked: Amounts, own: InUse<'_>| {
+        let Some(actual) = own.actual else { return asked };
+        let mut most = listed(actual.limits.as_ref());
+        if !is_infeasible(pod) {
+            raise(&mut most, &asked);
+        }
+        most
+    };
+    let mut total = total_of(spec, pod.status.as_ref(), |own| &own.limits, &in_use);
+    for (name, text) in spec.overhead.iter().flatten() {
+        if let Some(sum) = total.get_mut(name) {
+            *sum += parse(text);
+        }
+    }
+    total
+}
+
+/// A resize that can never be given asks for nothing.
+fn is_infeasible(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut pending = conditions.filter(|one| one.type_ == "PodResizePending");
+    pending.any(|one| one.reason.as_deref() == Some("Infeasible"))
+}
+
+/// What is known of a container, or of the pod as a whole, beside what is asked for.
+#[derive(Default)]
+struct InUse<'a> {
+    given: Option<&'a BTreeMap<String, Text>>,
+    actual: Option<&'a ResourceRequirements>,
+}
+
+fn listed(list: Option<&BTreeMap<String, Text>>) -> Amounts {
+    list.into_iter().flatten().map(|(name, text)| (name.clone(), parse(text))).collect()
+}
+
 fn total(spec: &PodSpec, of: fn(&ResourceRequirements) -> &Listed) -> Amounts {
-    let list = |resources: Option<&ResourceRequirements>| -> Amounts {
-        let listed = resources.and_then(|resources| of(resources).as_ref());
-        listed.into_iter().flatten().map(|(name, text)| (name.clone(), parse(text))).collect()
+    total_of(spec, None, of, &|asked, _| asked)
+}
+
+fn total_of(
+    spec: &PodSpec,
+    status: Option<&PodStatus>,
+    of: fn(&ResourceRequirements) -> &Listed,
+    in_use: &dyn Fn(Amounts, InUse<'_>) -> Amounts,
+) -> Amounts {
+    let asked = |resources: Option<&ResourceRequirements>| -> Amounts {
+        listed(resources.and_then(|resources| of(resources).as_ref()))
+    };
+    let known = |name: &str| {
+        let lists = status
+            .into_iter()
+            .flat_map(|status| [&status.container_statuses, &status.init_container_statuses]);
+        let own = lists.flatten().flatten().find(|one| one.name == name);
+        own.map_or_else(InUse::default, |own| InUse {
+            given: own.allocated_resources.as_ref(),
+            actual: own.resources.as_ref(),
+        })
     };
     let mut running = Amounts::new();
     for container in &spec.containers {
-        for (name, amount) in list(container.resources.as_ref()) {
+        for (name, amount) in in_use(asked(container.resources.as_ref()), known(&container.name)) {
             add(&mut running, &name, amount);
         }
     }
     let (mut sidecars, mut peak) = (Amounts::new(), Amounts::new());
     for container in spec.init_containers.iter().flatten() {
-        let own = list(container.resources.as_ref());
+        let own = asked(container.resources.as_ref());
         if container.restart_policy.as_deref() == Some("Always") {
+            let own = in_use(own, known(&container.name));
             for (name, amount) in &own {
                 add(&mut running, name, *amount);
                 add(&mut sidecars, name, *amount);
@@ -89,9 +169,18 @@ fn total(spec: &PodSpec, of: fn(&ResourceRequirements) -> &Listed) -> Amounts {
         }
     }
     raise(&mut running, &peak);
-    for (name, amount) in list(spec.resources.as_ref()) {
-        // What is said of the pod as a whole holds.
-        running.insert(name, amount);
+    let whole = asked(spec.resources.as_ref());
+    if !whole.is_empty() {
+        let known = status.map_or_else(InUse::default, |status| InUse {
+            given: status.allocated_resources.as_ref(),
+            actual: status.resources.as_ref(),
+        });
+        let used = in_use(whole.clone(), known);
+        for name in whole.into_keys() {
+            // What is said of the pod as a whole holds.
+            let amount = used.get(&name).copied().unwrap_or_default();
+            running.insert(name, amount);
+        }
     }
     running
 }
@@ -151,5 +240,28 @@ mod tests {
         check(spec, "cpu=3 memory=1Mi", "");
         assert!(!is_best_effort(&serde_json::from_str(spec).unwrap()));
         assert!(is_best_effort(&serde_json::from_str(r#"{"containers":[{"name":"a"}]}"#).unwrap()));
+    }
+
+    #[test]
+    fn a_resize_counts_with_the_most() {
+        let pod = |asked: &str, reason: &str| -> Pod {
+            serde_json::from_str(&format!(
+                r#"{{"spec":{{"containers":[{{"name":"a","resources":
+                    {{"requests":{{"cpu":"{asked}"}},"limits":{{"cpu":"{asked}"}}}}}}]}},
+                "status":{{"conditions":[{{"type":"PodResizePending","status":"True","reason":"{reason}"}}],
+                    "containerStatuses":[{{"name":"a","ready":true,"restartCount":0,"image":"","imageID":"",
+                    "allocatedResources":{{"cpu":"2"}},
+                    "resources":{{"requests":{{"cpu":"1"}},"limits":{{"cpu":"3"}}}}}}]}}}}"#
+            ))
+            .unwrap()
+        };
+        let check = |asked: &str, reason: &str, requests: &str, limits: &str| {
+            let pod = pod(asked, reason);
+            let got = (said(&requests_in_use(&pod)), said(&limits_in_use(&pod)));
+            assert_eq!(got, (format!("cpu={requests}"), format!("cpu={limits}")));
+        };
+        check("1", "Deferred", "2", "3");
+        check("4", "Deferred", "4", "4");
+        check("4", "Infeasible", "2", "3");
     }
 }

@@ -77,23 +77,30 @@ impl Cluster {
     }
 
     /// A pod was seen on a node.
-    pub fn pod_bound(&mut self, pod: &Arc<Pod>) -> Option<ClusterEvent> {
+    pub fn pod_bound(&mut self, pod: &Arc<Pod>) -> Vec<ClusterEvent> {
         let info = PodInfo::new(pod.clone());
         let node = info.spec().node_name.clone().unwrap_or_default();
         let before = self.placed.get(&info.key);
-        let event = match before {
+        let mut events = Vec::new();
+        match before {
             Some(placed) if placed.node == node && !placed.is_assumed => {
-                let same = self.find(&info.key, &node).is_some_and(|old| {
+                let old = self.find(&info.key, &node);
+                let same = old.is_some_and(|old| {
                     old.requests == info.requests
                         && old.pod.metadata.labels == info.pod.metadata.labels
                 });
-                (!same).then_some(ClusterEvent::PodAdded)
+                if !same {
+                    events.push(ClusterEvent::PodAdded);
+                }
+                if old.is_some_and(|old| old.requests.exceeds(&info.requests)) {
+                    events.push(ClusterEvent::PodScaledDown);
+                }
             }
-            _ => Some(ClusterEvent::PodAdded),
-        };
+            _ => events.push(ClusterEvent::PodAdded),
+        }
         self.take_off(&info.key.clone());
         self.put(info, &node, false);
-        event
+        events
     }
 
     /// A pod went, or came to its end.
@@ -199,9 +206,25 @@ mod tests {
         cluster.pod_bound(&pod("p", "1", "a"));
         assert_eq!(used(&cluster, "a"), 1000);
         assert!(!cluster.forget("d/p"), "a bound pod is not forgotten");
-        assert_eq!(cluster.pod_bound(&pod("p", "1", "a")), None);
+        assert_eq!(cluster.pod_bound(&pod("p", "1", "a")), []);
         assert_eq!(cluster.pod_removed(&pod("p", "1", "a")), Some(ClusterEvent::PodDeleted));
         assert_eq!(used(&cluster, "a"), 0);
+    }
+
+    #[test]
+    fn a_pod_that_asks_for_less_leaves_room() {
+        let mut cluster = Cluster::default();
+        cluster.node_set(node("a", "4"));
+        let with = |cpu: &str| {
+            let mut pod = Pod::clone(&pod("p", "1", "a"));
+            let own = pod.spec.as_mut().unwrap().containers[0].resources.as_mut().unwrap();
+            own.requests.as_mut().unwrap().get_mut("cpu").unwrap().0 = cpu.to_owned();
+            Arc::new(pod)
+        };
+        cluster.pod_bound(&with("1"));
+        assert_eq!(cluster.pod_bound(&with("2")), [ClusterEvent::PodAdded]);
+        let both = [ClusterEvent::PodAdded, ClusterEvent::PodScaledDown];
+        assert_eq!(cluster.pod_bound(&with("1")), both);
     }
 
     #[test]

@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::rng::SharedRng;
 
 use crate::framework::{
-    CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilterResult, Rejection, Snapshot,
+    CycleState, Filter, NodeInfo, Nominated, Nomination, Plugin, PodInfo, PreFilterResult,
+    Rejection, Snapshot, Trial, World,
 };
 
 /// Nodes below this number are all looked at.
 const SAMPLE_MIN: usize = 100;
 
 /// Why a pod has no node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Unschedulable {
     /// How many nodes there are.
     pub nodes: usize,
@@ -25,6 +26,10 @@ pub struct Unschedulable {
     pub plugins: BTreeSet<&'static str>,
     /// Nodes from which other pods might be evicted.
     pub candidates: Vec<String>,
+    /// What is to become of it.
+    pub nomination: Nomination,
+    /// What was found where other pods might make room.
+    pub post_filter: String,
 }
 
 impl Unschedulable {
@@ -45,13 +50,24 @@ impl std::fmt::Display for Unschedulable {
         if self.nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
         }
-        write!(f, "0/{} nodes are available:", self.nodes)?;
-        let mut texts: Vec<_> =
-            self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        texts.sort();
-        write!(f, " {}.", texts.join(", "))
+        f.write_str(&counted(self.nodes, &self.reasons))?;
+        if self.post_filter.is_empty() { Ok(()) } else { write!(f, " {}", self.post_filter) }
     }
 }
+
+/// How many of the nodes were refused for what.
+pub(crate) fn counted(nodes: usize, reasons: &BTreeMap<Cow<'static, str>, usize>) -> String {
+    let mut texts: Vec<_> =
+        reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    texts.sort();
+    format!("0/{nodes} nodes are available: {}.", texts.join(", "))
+}
+
+/// The Filters that have something to say in a cycle, in the plugins' order.
+type Filters<'a> = Vec<(&'static str, &'a dyn Filter)>;
+
+/// What a cycle comes to: a node, or why there is none.
+pub type Decision = Result<String, Box<Unschedulable>>;
 
 /// Decides for one pod after the other.
 pub struct Cycle {
@@ -78,18 +94,93 @@ impl Cycle {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn schedule(&mut self, pod: &PodInfo, nodes: &Snapshot) -> Result<String, Unschedulable> {
+    pub fn schedule(
+        &mut self,
+        pod: &PodInfo,
+        world: &World<'_>,
+    ) -> Result<String, Box<Unschedulable>> {
         let mut state = CycleState::default();
+        let nodes = world.nodes;
         let mut refused = Unschedulable { nodes: nodes.nodes.len(), ..Unschedulable::default() };
-        let Some(only) = self.pre_filter(&mut state, pod, nodes, &mut refused) else {
-            return Err(refused);
+        let feasible = match self.pre_filter(&mut state, pod, nodes, &mut refused) {
+            Some(only) => self.feasible(&state, pod, world, only.as_ref(), &mut refused),
+            None => Vec::new(),
         };
-        let feasible = self.feasible(&state, pod, nodes, only.as_ref(), &mut refused);
         match feasible.as_slice() {
-            [] => Err(refused),
+            [] => {
+                self.post_filter(&state, pod, world, &mut refused);
+                Err(Box::new(refused))
+            }
             [one] => Ok(one.name().to_owned()),
             many => Ok(self.best(&mut state, pod, many).name().to_owned()),
         }
+    }
+
+    /// What else can be done for a pod that fits nowhere.
+    fn post_filter(
+        &self,
+        state: &CycleState,
+        pod: &PodInfo,
+        world: &World<'_>,
+        refused: &mut Unschedulable,
+    ) {
+        if refused.nodes == 0 {
+            return;
+        }
+        let candidates = refused.candidates.iter().map(String::as_str).collect();
+        let trial = Trying { cycle: self, filters: self.filters(state), state, pod, world };
+        for plugin in self.plugins.iter().filter_map(|plugin| plugin.as_post_filter()) {
+            let (nomination, text) = plugin.post_filter(pod, &candidates, world, &trial);
+            let found = matches!(nomination, Nomination::Node { .. });
+            (refused.nomination, refused.post_filter) = (nomination, text);
+            if found {
+                break;
+            }
+        }
+    }
+
+    /// Asks every Filter about a node, with the pods that were promised room there, and without:
+    /// the one counts for what they will take, the other for what they may never be.
+    /// (scheduler `RunFilterPluginsWithNominatedPods`)
+    fn filter(
+        &self,
+        filters: &Filters<'_>,
+        state: &CycleState,
+        pod: &PodInfo,
+        node: &NodeInfo,
+        nominated: &Nominated,
+    ) -> Result<(), (&'static str, Rejection)> {
+        let ask = |state: &CycleState, node: &NodeInfo| {
+            let refusal = filters.iter().find_map(|(plugin, filter)| {
+                filter.filter(state, pod, node).err().map(|why| (*plugin, why))
+            });
+            refusal.map_or(Ok(()), Err)
+        };
+        let promised = nominated.before(pod, node.name());
+        if !promised.is_empty() {
+            let mut with = node.clone();
+            promised.into_iter().for_each(|other| with.add_pod(other));
+            ask(&self.changed(state, pod, node, &with), &with)?;
+        }
+        ask(state, node)
+    }
+
+    /// The notes of a cycle for a node that has other pods than before.
+    fn changed(
+        &self,
+        state: &CycleState,
+        pod: &PodInfo,
+        before: &NodeInfo,
+        after: &NodeInfo,
+    ) -> CycleState {
+        let mut state = state.clone();
+        for plugin in &self.plugins {
+            if let Some(point) = plugin.as_pre_filter().filter(|_| !state.is_skipped(plugin.name()))
+            {
+                point.node_changed(&mut state, pod, before, after);
+            }
+        }
+        state
     }
 
     /// `None` when the pod cannot be scheduled; otherwise the names to which PreFilter has narrowed
@@ -130,20 +221,29 @@ impl Cycle {
         &mut self,
         state: &CycleState,
         pod: &PodInfo,
-        nodes: &'n Snapshot,
+        world: &World<'n>,
         only: Option<&BTreeSet<String>>,
         refused: &mut Unschedulable,
     ) -> Vec<&'n NodeInfo> {
+        let World { nodes, nominated, .. } = *world;
         let total = nodes.nodes.len();
         let wanted = sample_size(total);
         // Once a cycle, not once a node: most pods leave most plugins without anything to say.
         let filters = self.filters(state);
+        let is_among = |node: &NodeInfo| only.is_none_or(|names| names.contains(node.name()));
+        // A promise goes before a better place.
+        if let Some(node) = nominated.node_of(&pod.key).and_then(|name| nodes.get(name))
+            && is_among(node)
+            && self.filter(&filters, state, pod, node, nominated).is_ok()
+        {
+            return vec![node];
+        }
         let mut feasible = Vec::new();
         let mut looked = 0;
         for offset in 0..total {
             let node = &*nodes.nodes[(self.start + offset) % total];
             looked = offset + 1;
-            if only.is_some_and(|names| !names.contains(node.name())) {
+            if !is_among(node) {
                 refused.add(
                     "NodeAffinity",
                     node.name(),
@@ -151,12 +251,9 @@ impl Cycle {
                 );
                 continue;
             }
-            let refusal = filters.iter().find_map(|(plugin, filter)| {
-                filter.filter(state, pod, node).err().map(|why| (*plugin, why))
-            });
-            match refusal {
-                None => feasible.push(node),
-                Some((plugin, why)) => refused.add(plugin, node.name(), why),
+            match self.filter(&filters, state, pod, node, nominated) {
+                Ok(()) => feasible.push(node),
+                Err((plugin, why)) => refused.add(plugin, node.name(), why),
             }
             if feasible.len() >= wanted {
                 break;
@@ -166,8 +263,7 @@ impl Cycle {
         feasible
     }
 
-    /// The Filters that have something to say in this cycle, in the plugins' order.
-    fn filters(&self, state: &CycleState) -> Vec<(&'static str, &dyn Filter)> {
+    fn filters(&self, state: &CycleState) -> Filters<'_> {
         let plugins = self.plugins.iter().filter(|plugin| !state.is_skipped(plugin.name()));
         plugins.filter_map(|plugin| Some((plugin.name(), plugin.as_filter()?))).collect()
     }
@@ -203,6 +299,29 @@ impl Cycle {
     }
 }
 
+/// A cycle as a PostFilter may try it.
+struct Trying<'a> {
+    cycle: &'a Cycle,
+    filters: Filters<'a>,
+    state: &'a CycleState,
+    pod: &'a PodInfo,
+    world: &'a World<'a>,
+}
+
+impl Trial for Trying<'_> {
+    fn fits(&self, node: &NodeInfo) -> Result<(), Rejection> {
+        let Self { cycle, filters, state, pod, world } = self;
+        let changed = world.nodes.get(node.name()).map(|own| cycle.changed(state, pod, own, node));
+        let state = changed.as_ref().unwrap_or(state);
+        cycle.filter(filters, state, pod, node, world.nominated).map_err(|(_, why)| why)
+    }
+
+    fn offset(&self, count: usize) -> usize {
+        let at = self.cycle.rng.below(u64::try_from(count.max(1)).unwrap_or(1));
+        usize::try_from(at).unwrap_or_default()
+    }
+}
+
 /// How many feasible nodes are enough: all of a small cluster, a shrinking part of a large one, never
 /// below 5 %. (scheduler `numFeasibleNodesToFind`)
 fn sample_size(nodes: usize) -> usize {
@@ -223,6 +342,11 @@ mod tests {
     const POD: &str =
         r#"{"containers":[{"name":"c","resources":{"requests":{"cpu":"1","memory":"1Gi"}}}]}"#;
 
+    fn schedule(pod: &PodInfo, nodes: &Snapshot) -> Decision {
+        let world = World { nodes, nominated: &Nominated::default(), budgets: &Vec::new };
+        cycle().schedule(pod, &world)
+    }
+
     fn cycle() -> Cycle {
         Cycle::new(crate::plugins::all(), SharedRng::seeded(1))
     }
@@ -232,7 +356,7 @@ mod tests {
         let mut used = node("a", NODE);
         used.add_pod(Arc::new(pod(POD)));
         let nodes = Snapshot::new(vec![Arc::new(used), Arc::new(node("b", NODE))]);
-        assert_eq!(cycle().schedule(&pod(POD), &nodes).unwrap(), "b");
+        assert_eq!(schedule(&pod(POD), &nodes).unwrap(), "b");
     }
 
     #[test]
@@ -241,12 +365,13 @@ mod tests {
         let cordoned = r#"{"spec":{"unschedulable":true}}"#;
         let nodes = ["a", "b"].map(|name| Arc::new(node(name, small))).into_iter();
         let nodes = Snapshot::new(nodes.chain([Arc::new(node("c", cordoned))]).collect());
-        let refused = cycle().schedule(&pod(POD), &nodes).unwrap_err();
+        let refused = schedule(&pod(POD), &nodes).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu."
+            "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu. \
+             preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
         );
-        let none = cycle().schedule(&pod(POD), &Snapshot::default()).unwrap_err();
+        let none = schedule(&pod(POD), &Snapshot::default()).unwrap_err();
         assert_eq!(none.to_string(), "no nodes available to schedule pods");
     }
 

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod cycle;
 pub mod framework;
 pub mod plugins;
+mod preempt;
 pub mod queue;
 mod run;
 #[cfg(test)]

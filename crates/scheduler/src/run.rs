@@ -4,20 +4,21 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use api::k8s_openapi::api::core::v1::{Node, Pod};
+use api::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use base::clock::SharedClock;
 use base::drain::Drain;
 use base::readiness::Part;
 use base::rng::SharedRng;
 use parking_lot::Mutex;
-use reconcile::{Caches, Event, Recorder, Writer};
+use reconcile::{Cache, Caches, Event, Recorder, Writer};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use crate::binding;
 use crate::cluster::{Cluster, key_of};
-use crate::cycle::{Cycle, Unschedulable};
-use crate::framework::{ClusterEvent, PodInfo};
+use crate::cycle::{Cycle, Decision, Unschedulable};
+use crate::framework::{ClusterEvent, Nominated, Nomination, PodInfo, World};
 use crate::queue::Queue;
+use crate::{binding, preempt};
 
 /// Bindings on their way at once.
 const BINDINGS_MAX: usize = 64;
@@ -39,12 +40,14 @@ struct Scheduler {
     state: Mutex<State>,
     wake: Notify,
     helps: HashMap<&'static str, &'static [ClusterEvent]>,
+    budgets: Cache<PodDisruptionBudget>,
 }
 
 struct State {
     cluster: Cluster,
     queue: Queue,
     cycle: Cycle,
+    nominated: Nominated,
 }
 
 /// Runs the scheduler under a client's identity until the drain fires.
@@ -60,9 +63,11 @@ pub async fn run(options: SchedulerOptions, caches: Caches, client: kube::Client
             cluster: Cluster::default(),
             queue: Queue::default(),
             cycle: Cycle::new(plugins, options.rng),
+            nominated: Nominated::default(),
         }),
         wake: Notify::new(),
         helps,
+        budgets: caches.of(),
     });
     let (pods, nodes) = (caches.of::<Pod>(), caches.of::<Node>());
     nodes.subscribe({
@@ -75,6 +80,7 @@ pub async fn run(options: SchedulerOptions, caches: Caches, client: kube::Client
     });
     nodes.synced().await;
     pods.synced().await;
+    scheduler.budgets.synced().await;
     options.ready.ready();
     let executor = Executor {
         scheduler,
@@ -115,10 +121,11 @@ impl Scheduler {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let has_ended = matches!(phase, Some("Succeeded" | "Failed"));
         let is_gone = matches!(event, Event::Deleted(_));
+        let kept = nominate(&mut state.nominated, event, has_node || has_ended || is_gone);
         let moved = if has_node {
             state.queue.remove(&key);
             if is_gone || has_ended {
-                state.cluster.pod_removed(pod)
+                state.cluster.pod_removed(pod).into_iter().collect()
             } else {
                 state.cluster.pod_bound(pod)
             }
@@ -130,11 +137,9 @@ impl Scheduler {
             } else {
                 state.queue.remove(&key);
             }
-            if is_gone && state.cluster.forget(&key) {
-                Some(ClusterEvent::PodDeleted)
-            } else {
-                None
-            }
+            // Room that was promised to it is there for others, too.
+            let freed = (is_gone && state.cluster.forget(&key)) || !kept;
+            freed.then_some(ClusterEvent::PodDeleted).into_iter().collect()
         };
         self.moved(&mut state, moved);
     }
@@ -169,10 +174,16 @@ impl Scheduler {
                 .any(|plugin| self.helps.get(plugin).is_none_or(|events| events.contains(&event)))
     }
 
+    /// A pod that was refused waits for something that may help it.
+    fn put_back(&self, queue: &mut Queue, key: &str, refused: &Unschedulable) {
+        let helps = |plugins: &BTreeSet<&'static str>, event| self.may_help(plugins, event);
+        queue.unschedulable(key, refused.plugins.clone(), &helps, Instant::now());
+    }
+
     /// Decides for the pod whose turn it is, and assumes the decision.
-    fn decide(&self) -> Option<(Arc<PodInfo>, Result<String, Unschedulable>)> {
+    fn decide(&self) -> Option<(Arc<PodInfo>, Decision)> {
         let mut state = self.state.lock();
-        let State { cluster, queue, cycle } = &mut *state;
+        let State { cluster, queue, cycle, nominated } = &mut *state;
         loop {
             let pod = queue.pop(Instant::now())?;
             if cluster.is_placed(&pod.key) {
@@ -180,14 +191,25 @@ impl Scheduler {
                 queue.retry(&pod.key, Instant::now());
                 continue;
             }
-            let decision = cycle.schedule(&pod, cluster.nodes());
+            let world =
+                World { nodes: cluster.nodes(), nominated, budgets: &|| self.budgets.list() };
+            let decision = cycle.schedule(&pod, &world);
             match &decision {
-                Ok(node) => cluster.assume(&pod, node),
+                Ok(node) => {
+                    cluster.assume(&pod, node);
+                    nominated.remove(&pod.key);
+                }
                 Err(refused) => {
-                    let helps =
-                        |plugins: &BTreeSet<&'static str>, event| self.may_help(plugins, event);
-                    let plugins = refused.plugins.clone();
-                    queue.unschedulable(&pod.key, plugins, &helps, Instant::now());
+                    match &refused.nomination {
+                        Nomination::Keep => {}
+                        Nomination::Clear => drop(nominated.remove(&pod.key)),
+                        // Its turn is not over before the others were told to go.
+                        Nomination::Node { node, .. } => {
+                            nominated.set(pod.clone(), node);
+                            return Some((pod, decision));
+                        }
+                    }
+                    self.put_back(queue, &pod.key, refused);
                 }
             }
             return Some((pod, decision));
@@ -240,7 +262,7 @@ impl Executor {
         self.scheduler.moved(&mut state, forgotten.then_some(ClusterEvent::PodDeleted));
     }
 
-    async fn carry_out(&self, pod: &PodInfo, decision: Result<String, Unschedulable>) {
+    async fn carry_out(&self, pod: &PodInfo, decision: Decision) {
         match decision {
             Ok(node) => match binding::bind(&self.writer, pod, &node).await {
                 Ok(()) => self.recorder.normal(
@@ -250,8 +272,55 @@ impl Executor {
                 ),
                 Err(failure) => self.binding_failed(pod, &failure),
             },
-            Err(refused) => self.refused(pod, &refused.to_string()).await,
+            Err(refused) => {
+                if let Nomination::Node { node, victims } = &refused.nomination {
+                    self.make_room(pod, node, victims, &refused).await;
+                }
+                self.refused(pod, &refused).await;
+            }
         }
+    }
+
+    /// Has others leave a node for a pod, which then waits for their end.
+    async fn make_room(
+        &self,
+        pod: &PodInfo,
+        node: &str,
+        victims: &[Arc<PodInfo>],
+        refused: &Unschedulable,
+    ) {
+        let lesser = self.scheduler.state.lock().nominated.after(pod, node);
+        for other in lesser {
+            // It may find room elsewhere, now.
+            self.scheduler.state.lock().nominated.remove(&other.key);
+            if let Err(failure) = preempt::clear_nomination(&self.writer, &other).await {
+                tracing::debug!(pod = other.key, %failure, "a promise of room was not taken back");
+            }
+            self.scheduler.state.lock().queue.retry(&other.key, Instant::now());
+        }
+        let mut failed = false;
+        for victim in victims {
+            let (writer, now) = (&self.writer, self.clock.now());
+            match preempt::preempt(writer, pod, victim, &self.scheduler.name, now).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    let uid = pod.pod.metadata.uid.as_deref().unwrap_or_default();
+                    let text = format!("Preempted by pod {uid} on node {node}");
+                    self.recorder.normal(&*victim.pod, "Preempted", text);
+                }
+                Err(failure) => {
+                    tracing::warn!(pod = victim.key, %failure, "a pod did not make room");
+                    failed = true;
+                }
+            }
+        }
+        let mut state = self.scheduler.state.lock();
+        if failed {
+            state.queue.retry(&pod.key, Instant::now());
+        } else {
+            self.scheduler.put_back(&mut state.queue, &pod.key, refused);
+        }
+        self.scheduler.wake.notify_one();
     }
 
     fn binding_failed(&self, pod: &PodInfo, failure: &reconcile::Failure) {
@@ -271,17 +340,40 @@ impl Executor {
         }
     }
 
-    async fn refused(&self, pod: &PodInfo, message: &str) {
-        self.recorder.warning(&*pod.pod, "FailedScheduling", message);
-        if binding::is_told(&pod.pod, message) {
+    async fn refused(&self, pod: &PodInfo, refused: &Unschedulable) {
+        let message = refused.to_string();
+        self.recorder.warning(&*pod.pod, "FailedScheduling", message.clone());
+        if binding::is_told(&pod.pod, &message, &refused.nomination) {
             return;
         }
         let now = self.clock.now();
-        if let Err(failure) = binding::tell_unschedulable(&self.writer, pod, message, now).await
+        let nomination = &refused.nomination;
+        if let Err(failure) =
+            binding::tell_unschedulable(&self.writer, pod, &message, nomination, now).await
             && !failure.is_not_found()
             && !failure.is_conflict()
         {
             tracing::warn!(pod = pod.key, %failure, "cannot say why the pod has no node");
         }
     }
+}
+
+/// Keeps promises in line with what the API says of a pod; `false` when one was taken back. What was
+/// promised here and is not written there yet, stays.
+fn nominate(nominated: &mut Nominated, event: &Event<Pod>, over: bool) -> bool {
+    let pod = event.object();
+    let key = key_of(pod);
+    if over {
+        return !nominated.remove(&key);
+    }
+    let named = |pod: &Arc<Pod>| {
+        let status = pod.status.as_ref();
+        status.and_then(|status| status.nominated_node_name.clone()).filter(|name| !name.is_empty())
+    };
+    match (named(pod), event.old().and_then(named)) {
+        (Some(node), _) => nominated.set(Arc::new(PodInfo::new(pod.clone())), &node),
+        (None, Some(_)) => return !nominated.remove(&key),
+        (None, None) => {}
+    }
+    true
 }

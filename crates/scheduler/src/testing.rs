@@ -20,6 +20,13 @@ pub(crate) fn labelled_pod(labels: &str, spec: &str) -> PodInfo {
     PodInfo::new(Arc::new(pod))
 }
 
+/// A pod `default/NAME` with this spec (JSON).
+pub(crate) fn named_pod(name: &str, spec: &str) -> PodInfo {
+    let mut pod = Pod::clone(&pod(spec).pod);
+    pod.metadata.name = Some(name.to_owned());
+    PodInfo::new(Arc::new(pod))
+}
+
 /// A node with this name; the rest from JSON.
 pub(crate) fn node(name: &str, json: &str) -> NodeInfo {
     let mut node: Node = serde_json::from_str(json).unwrap();

@@ -149,9 +149,12 @@ fn holds(pod: &Pod, now: Timestamp) -> bool {
 
 fn of_pod(pod: &Pod, now: Timestamp) -> Amounts {
     let mut amounts = Amounts::from([("count/pods".to_owned(), one())]);
-    let Some(spec) = pod.spec.as_ref().filter(|_| holds(pod, now)) else { return amounts };
+    if pod.spec.is_none() || !holds(pod, now) {
+        return amounts;
+    }
     add(&mut amounts, "pods", one());
-    let (requests, limits) = (pod_resources::requests(spec), pod_resources::limits(spec));
+    let (requests, limits) =
+        (pod_resources::requests_in_use(pod), pod_resources::limits_in_use(pod));
     amounts.append(&mut compute_usage(&requests, &limits));
     amounts
 }

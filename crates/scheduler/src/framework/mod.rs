@@ -5,13 +5,19 @@
 //! one file in `plugins/`, its line in `plugins::all()`.
 
 mod node_info;
+mod nominated;
 mod pod_info;
 mod resources;
 mod state;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use api::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 pub use node_info::{NodeInfo, Snapshot};
+pub use nominated::Nominated;
 pub use pod_info::PodInfo;
 pub use resources::{Resources, ScoredRequests};
 pub use state::CycleState;
@@ -67,6 +73,11 @@ pub trait Plugin: Send + Sync {
         None
     }
 
+    /// Its PostFilter.
+    fn as_post_filter(&self) -> Option<&dyn PostFilter> {
+        None
+    }
+
     /// Its Score.
     fn as_score(&self) -> Option<&dyn Score> {
         None
@@ -87,6 +98,69 @@ pub trait PreFilter: Send + Sync {
         pod: &PodInfo,
         nodes: &Snapshot,
     ) -> PreFilterResult;
+
+    /// Brings what was computed up to date with one node whose pods are other ones than before.
+    fn node_changed(
+        &self,
+        _state: &mut CycleState,
+        _pod: &PodInfo,
+        _before: &NodeInfo,
+        _after: &NodeInfo,
+    ) {
+    }
+}
+
+/// What a cycle looks at, at one moment.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// The nodes.
+    pub nodes: &'a Snapshot,
+    /// The pods that wait for the end of others, each on the node that it was promised.
+    pub nominated: &'a Nominated,
+    /// Which pods may be disrupted; asked only where that counts.
+    pub budgets: &'a dyn Fn() -> Vec<Arc<PodDisruptionBudget>>,
+}
+
+/// What a plugin may try when no node will do.
+pub trait Trial {
+    /// Whether the pod would fit on a node if it had these pods.
+    ///
+    /// # Errors
+    /// Why it would not.
+    fn fits(&self, node: &NodeInfo) -> Result<(), Rejection>;
+
+    /// A number below `count`, for where to begin.
+    fn offset(&self, count: usize) -> usize;
+}
+
+/// What is to become of a pod for which no node will do.
+#[derive(Debug, Clone, Default)]
+pub enum Nomination {
+    /// What it was promised before, if anything, stands.
+    #[default]
+    Keep,
+    /// It is promised nothing.
+    Clear,
+    /// It is promised a node, and these pods there have to make room.
+    Node {
+        /// The node.
+        node: String,
+        /// The pods.
+        victims: Vec<Arc<PodInfo>>,
+    },
+}
+
+/// Looks for another way when no node will do.
+pub trait PostFilter: Send + Sync {
+    /// What is to be done, and what users read about it. `candidates`: the nodes where the end of
+    /// other pods may help.
+    fn post_filter(
+        &self,
+        pod: &PodInfo,
+        candidates: &BTreeSet<&str>,
+        world: &World<'_>,
+        trial: &dyn Trial,
+    ) -> (Nomination, String);
 }
 
 /// Whether a pod may run on a node.
@@ -140,6 +214,8 @@ pub enum ClusterEvent {
     NodeTaints,
     /// A pod that had a node went, or ended.
     PodDeleted,
-    /// A pod came onto a node, or its labels changed.
+    /// A pod came onto a node, or its labels or requests changed.
     PodAdded,
+    /// A pod asks for less than before.
+    PodScaledDown,
 }

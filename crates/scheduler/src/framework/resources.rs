@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// Amounts by resource.
@@ -99,6 +99,14 @@ impl Resources {
         }
     }
 
+    /// Whether there is more of anything here than there.
+    #[must_use]
+    pub fn exceeds(&self, other: &Self) -> bool {
+        let mut most = self.clone();
+        most.max(other);
+        most != *other
+    }
+
     fn max(&mut self, other: &Self) {
         self.cpu_milli = self.cpu_milli.max(other.cpu_milli);
         self.memory_bytes = self.memory_bytes.max(other.memory_bytes);
@@ -111,13 +119,21 @@ impl Resources {
 
     /// What a pod asks for: the sum over its containers and sidecars, or the greatest init
     /// container together with the sidecars before it, whichever is more; plus overhead.
-    /// (KEP-753, sidecar containers; component-helpers `resource.PodRequests`)
+    /// While it is resized, the most of what it asks for, was given and has, counts, so that
+    /// nobody is promised what is not free yet. (KEP-753, sidecar containers; KEP-1287, resizes;
+    /// component-helpers `resource.PodRequests`)
     #[must_use]
     pub fn requested_by(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else { return Self::default() };
-        let mut total = Self::of_containers(spec);
+        let mut total = Self::of_containers(spec, pod.status.as_ref());
         if let Some(pod_level) = spec.resources.as_ref().and_then(|own| own.requests.as_ref()) {
-            let stated = Self::from_list(Some(pod_level));
+            let mut stated = Self::from_list(Some(pod_level));
+            if let Some(status) = pod.status.as_ref()
+                && let Some(actual) = &status.resources
+            {
+                let actual = actual.requests.as_ref();
+                stated = effective(&stated, status.allocated_resources.as_ref(), actual, status);
+            }
             if pod_level.contains_key("cpu") {
                 total.cpu_milli = stated.cpu_milli;
             }
@@ -129,17 +145,19 @@ impl Resources {
         total
     }
 
-    fn of_containers(spec: &PodSpec) -> Self {
+    fn of_containers(spec: &PodSpec, status: Option<&PodStatus>) -> Self {
         let mut total = Self::default();
         for container in &spec.containers {
-            total.add(&of_container(container));
+            total.add(&of_container(container, status));
         }
         let (mut sidecars, mut start) = (Self::default(), Self::default());
         for container in spec.init_containers.iter().flatten() {
-            let own = of_container(container);
+            // Only those that go on beside the others are resized while others wait for room.
+            let is_sidecar = container.restart_policy.as_deref() == Some("Always");
+            let own = of_container(container, status.filter(|_| is_sidecar));
             let mut then = sidecars.clone();
             then.add(&own);
-            if container.restart_policy.as_deref() == Some("Always") {
+            if is_sidecar {
                 sidecars.add(&own);
             }
             start.max(&then);
@@ -155,8 +173,34 @@ pub(crate) fn parsed(amount: &Quantity) -> api::quantity::Quantity {
     amount.0.parse().unwrap_or_else(|_| api::quantity::Quantity::from_int(0))
 }
 
-fn of_container(container: &Container) -> Resources {
-    Resources::from_list(container.resources.as_ref().and_then(|own| own.requests.as_ref()))
+fn of_container(container: &Container, status: Option<&PodStatus>) -> Resources {
+    let asked =
+        Resources::from_list(container.resources.as_ref().and_then(|own| own.requests.as_ref()));
+    let Some(status) = status else { return asked };
+    let lists = [&status.container_statuses, &status.init_container_statuses];
+    let mut all = lists.into_iter().flatten().flatten();
+    let own = all.find(|one| one.name == container.name);
+    let Some((own, actual)) = own.and_then(|own| Some((own, own.resources.as_ref()?))) else {
+        return asked;
+    };
+    effective(&asked, own.allocated_resources.as_ref(), actual.requests.as_ref(), status)
+}
+
+/// What counts of what is asked for, was given and is in force. A resize that can never be given
+/// asks for nothing.
+fn effective(
+    asked: &Resources,
+    given: Option<&BTreeMap<String, Quantity>>,
+    actual: Option<&BTreeMap<String, Quantity>>,
+    status: &PodStatus,
+) -> Resources {
+    let mut most = Resources::from_list(given);
+    most.max(&Resources::from_list(actual));
+    let pending = status.conditions.iter().flatten().find(|one| one.type_ == "PodResizePending");
+    if pending.is_none_or(|one| one.reason.as_deref() != Some("Infeasible")) {
+        most.max(asked);
+    }
+    most
 }
 
 #[cfg(test)]
@@ -202,5 +246,23 @@ mod tests {
             180,
             2,
         );
+    }
+
+    #[test]
+    fn a_pod_that_is_resized_counts_with_the_most() {
+        let check = |asked: &str, given: &str, actual: &str, reason: &str, cpu_milli: i64| {
+            let pod: Pod = serde_json::from_str(&format!(
+                r#"{{"spec":{{"containers":[{{"name":"c","resources":{{"requests":{{"cpu":"{asked}"}}}}}}]}},
+                "status":{{"conditions":[{{"type":"PodResizePending","status":"True","reason":"{reason}"}}],
+                    "containerStatuses":[{{"name":"c","ready":true,"restartCount":0,"image":"","imageID":"",
+                    "allocatedResources":{{"cpu":"{given}"}},"resources":{{"requests":{{"cpu":"{actual}"}}}}}}]}}}}"#
+            ))
+            .unwrap();
+            assert_eq!(Resources::requested_by(&pod).cpu_milli, cpu_milli);
+        };
+        check("1", "2", "3", "Deferred", 3000);
+        check("1", "2", "1", "Deferred", 2000);
+        check("4", "2", "1", "Deferred", 4000);
+        check("4", "2", "1", "Infeasible", 2000);
     }
 }

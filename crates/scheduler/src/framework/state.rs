@@ -2,18 +2,19 @@
 
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-/// One scheduling cycle's notes.
-#[derive(Default)]
+/// One scheduling cycle's notes. A copy shares them; what is written to it, only it has.
+#[derive(Clone, Default)]
 pub struct CycleState {
-    notes: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    notes: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     skipped: HashSet<&'static str>,
 }
 
 impl CycleState {
     /// Keeps a note; one a type.
     pub fn write<T: Any + Send + Sync>(&mut self, note: T) {
-        self.notes.insert(TypeId::of::<T>(), Box::new(note));
+        self.notes.insert(TypeId::of::<T>(), Arc::new(note));
     }
 
     /// The note of a type.

@@ -1,5 +1,6 @@
 //! The plugins, one file each, and their list.
 
+mod default_preemption;
 mod image_locality;
 mod node_affinity;
 mod node_name;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Box<dyn Plugin>> {
         Box::new(pod_topology_spread::PodTopologySpread),
         Box::new(node_resources_balanced_allocation::NodeResourcesBalancedAllocation),
         Box::new(image_locality::ImageLocality),
+        Box::new(default_preemption::DefaultPreemption),
     ]
 }
 
@@ -41,6 +43,7 @@ mod tests {
             let points = [
                 plugin.as_pre_filter().is_some(),
                 plugin.as_filter().is_some(),
+                plugin.as_post_filter().is_some(),
                 plugin.as_score().is_some(),
             ];
             assert!(points.contains(&true), "{} has no extension point", plugin.name());

@@ -23,7 +23,12 @@ impl Plugin for NodeResourcesFit {
     }
 
     fn events(&self) -> &'static [ClusterEvent] {
-        &[ClusterEvent::NodeAdded, ClusterEvent::NodeAllocatable, ClusterEvent::PodDeleted]
+        &[
+            ClusterEvent::NodeAdded,
+            ClusterEvent::NodeAllocatable,
+            ClusterEvent::PodDeleted,
+            ClusterEvent::PodScaledDown,
+        ]
     }
 }
 

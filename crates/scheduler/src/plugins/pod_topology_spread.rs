@@ -27,6 +27,7 @@ struct Hard(Vec<Counted>);
 /// The soft constraints, likewise.
 struct Soft(Vec<Counted>);
 
+#[derive(Clone)]
 struct Counted {
     key: String,
     max_skew: i64,
@@ -95,6 +96,28 @@ impl PreFilter for PodTopologySpread {
         }
         state.write(Hard(hard));
         PreFilterResult::All
+    }
+
+    fn node_changed(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        before: &NodeInfo,
+        after: &NodeInfo,
+    ) {
+        let Some(Hard(counted)) = state.read::<Hard>() else { return };
+        let mut counted = counted.clone();
+        for (constraint, own) in constraints(pod, "DoNotSchedule").zip(&mut counted) {
+            let [before, after] =
+                [before, after].map(|node| count(constraint, pod, std::iter::once(node)).by_domain);
+            for (domain, here) in before {
+                *own.by_domain.entry(domain).or_default() -= here;
+            }
+            for (domain, here) in after {
+                *own.by_domain.entry(domain).or_default() += here;
+            }
+        }
+        state.write(Hard(counted));
     }
 }
 
@@ -261,6 +284,25 @@ mod tests {
         assert!(!passes("a"));
         assert!(passes("b"));
         assert!(!passes("c"));
+    }
+
+    #[test]
+    fn counts_follow_a_node_whose_pods_change() {
+        let full = zone("a", "x", 2);
+        let nodes = Snapshot::new(vec![full.clone(), zone("b", "y", 1)]);
+        let pod = labelled_pod(r#"{"app":"web"}"#, SPREAD);
+        let mut state = CycleState::default();
+        PodTopologySpread.pre_filter(&mut state, &pod, &nodes);
+        for (pods, passes) in [(2, false), (1, true)] {
+            let mut state = state.clone();
+            let changed = zone("a", "x", pods);
+            PodTopologySpread.node_changed(&mut state, &pod, &full, &changed);
+            assert_eq!(PodTopologySpread.filter(&state, &pod, &changed).is_ok(), passes, "{pods}");
+        }
+        assert!(
+            PodTopologySpread.filter(&state, &pod, &full).is_err(),
+            "the original is as it was"
+        );
     }
 
     #[test]

@@ -92,6 +92,8 @@ fn assign(
         return conflict(&format!("pod {name} has non-empty .spec.schedulingGates"));
     }
     set(pod, &["spec", "nodeName"], node);
+    // A promise of a node means nothing to a pod that has one. (KEP-5278)
+    api::object::remove(pod, &["status", "nominatedNodeName"]);
     for map in ["annotations", "labels"] {
         let added = at(binding, &["metadata", map]).and_then(Value::as_object);
         for (key, value) in added.into_iter().flatten() {
