@@ -73,7 +73,7 @@ impl Reconciler for Controller {
             }
         });
         self.wake_by(watches, &self.pods, |old, new| {
-            pods::is_terminal(old) != pods::is_terminal(new) || old.spec != new.spec
+            pods::is_terminal(old) != pods::is_terminal(new) || differ_but_for_the_node(old, new)
         });
         self.wake_by(watches, &self.services, |old, new| old.spec != new.spec);
         self.wake_by(watches, &self.claims, |old, new| {
@@ -166,6 +166,20 @@ impl Controller {
     }
 }
 
+/// Whether the pods' specs differ in more than the node. Pods are bound while their siblings are
+/// being made: to count then would undo the charges for those that have not come in.
+fn differ_but_for_the_node(old: &Pod, new: &Pod) -> bool {
+    if old.spec == new.spec {
+        return false;
+    }
+    let unbound = |pod: &Pod| {
+        let mut spec = pod.spec.clone().unwrap_or_default();
+        spec.node_name = None;
+        spec
+    };
+    unbound(old) != unbound(new)
+}
+
 fn wake(quotas: &Cache<ResourceQuota>, namespace: &str, queue: &Queue) {
     for key in keys(quotas, namespace) {
         queue.add(key);
@@ -181,4 +195,23 @@ fn wake_later(quotas: &Cache<ResourceQuota>, namespace: &str, queue: &Queue) {
 fn keys(quotas: &Cache<ResourceQuota>, namespace: &str) -> Vec<Key> {
     let found = if namespace.is_empty() { Vec::new() } else { quotas.list_in(namespace) };
     found.iter().map(|quota| Key::of(&quota.metadata)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::typed::Kind;
+
+    #[test]
+    fn binding_a_pod_is_no_reason_to_count() {
+        let pod = |json: &str| Pod::decode(json.as_bytes()).expect("a pod");
+        let new = pod(r#"{"spec":{"containers":[{"name":"c"}]}}"#);
+        let bound = pod(r#"{"spec":{"nodeName":"a","containers":[{"name":"c"}]}}"#);
+        let resized = pod(
+            r#"{"spec":{"nodeName":"a","containers":[{"name":"c","resources":{"requests":{"cpu":"1"}}}]}}"#,
+        );
+        assert!(!differ_but_for_the_node(&new, &new));
+        assert!(!differ_but_for_the_node(&new, &bound));
+        assert!(differ_but_for_the_node(&bound, &resized));
+    }
 }
