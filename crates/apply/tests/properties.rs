@@ -208,8 +208,15 @@ fn changed(live: &Value, other: &Value, rng: &mut Rng) -> Value {
             }
         }
     }
-    if rng.below(3) == 0 {
-        api::object::remove(&mut new, &["metadata", "managedFields"]);
+    match rng.below(8) {
+        0 | 1 => drop(api::object::remove(&mut new, &["metadata", "managedFields"])),
+        2 => api::object::set(&mut new, &["metadata", "managedFields"], json!([{}])),
+        3 => {
+            let theirs = json!([{"manager": "four", "operation": "Update", "apiVersion": "x/v1",
+                "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:x": {}}}}]);
+            api::object::set(&mut new, &["metadata", "managedFields"], theirs);
+        }
+        _ => {}
     }
     new
 }

@@ -149,12 +149,11 @@ pub fn track_update(
     schema: &Schema,
     options: &ApplyOptions<'_>,
 ) -> Value {
+    let mut new = new;
     if let Some(live) = live
         && is_as_before(live, &new, options)
-        && let Some(list) = quick::track(live, &new, schema, options)
+        && quick::track(live, &mut new, schema, options)
     {
-        let mut new = new;
-        api::object::set(&mut new, &["metadata", "managedFields"], list);
         return keep_when_same(Some(live), new);
     }
     track_wholly(live, new, schema, options)
@@ -192,8 +191,11 @@ pub fn track_wholly(
 
 /// Whether the writer says nothing of its own about the managed fields.
 fn is_as_before(live: &Value, new: &Value, options: &ApplyOptions<'_>) -> bool {
-    let given = managed::field(new);
-    given.is_empty() || !options.subresource.is_empty() || given == managed::field(live)
+    match managed::field(new) {
+        [] => true,
+        [one] if one.as_object().is_some_and(Map::is_empty) => false,
+        given => !options.subresource.is_empty() || given == managed::field(live),
+    }
 }
 
 /// Merges a configuration into an object as an apply does, but owns nothing: what an

@@ -17,14 +17,49 @@ use super::{ApplyOptions, stripped, without_reset};
 
 type Fields = Map<String, Value>;
 
-/// The new `managedFields` of an update, or `None` when it is not a common one. `new` has no
-/// managed fields, or those of `live`.
+const MANAGED: [&str; 2] = ["metadata", "managedFields"];
+
+/// Brings the `managedFields` of `new`, which has none or those of `live` (through a subresource
+/// they do not count), up to date. Does nothing and answers false when the update is not a common
+/// one.
 pub(super) fn track(
+    live: &Value,
+    new: &mut Value,
+    schema: &Schema,
+    options: &ApplyOptions<'_>,
+) -> bool {
+    let Some((own_index, taken)) = taken(live, new, schema, options) else { return false };
+    let mut list = match api::object::remove(new, &MANAGED) {
+        Some(Value::Array(list)) if !list.is_empty() && options.subresource.is_empty() => list,
+        _ => managed::field(live).to_vec(),
+    };
+    if !taken.is_empty() {
+        match own_index {
+            Some(index) => {
+                if let Some(Value::Object(fields)) = list[index].get_mut("fieldsV1") {
+                    add(fields, taken);
+                }
+                list[index]["time"] = managed::time_text(options.now).into();
+            }
+            None => {
+                let own = Manager::updater(options);
+                list.push(managed::write_entry(own, options.api_version, options.now, taken));
+            }
+        }
+        sort(&mut list);
+    }
+    api::object::set(new, &MANAGED, list);
+    true
+}
+
+/// Which fields the writer takes, and the place of the entry that has the writer's. `None` when
+/// more than that is to be done.
+fn taken(
     live: &Value,
     new: &Value,
     schema: &Schema,
     options: &ApplyOptions<'_>,
-) -> Option<Vec<Value>> {
+) -> Option<(Option<usize>, Set)> {
     let list = managed::field(live);
     let entries = list.iter().map(RawEntry::read).collect::<Option<Vec<_>>>()?;
     if entries.is_empty() || !are_usual(&entries, schema, options) {
@@ -43,20 +78,7 @@ pub(super) fn track(
     if own_index.is_some_and(|own| touches(&dropped, entries[own].fields)) {
         return None;
     }
-    let mut list = list.to_vec();
-    if !taken.is_empty() {
-        match own_index {
-            Some(index) => {
-                let mut set = Set::from_fields_v1(&list[index]["fieldsV1"]);
-                set.extend(&taken);
-                list[index]["fieldsV1"] = set.into_fields_v1();
-                list[index]["time"] = managed::time_text(options.now).into();
-            }
-            None => list.push(managed::write_entry(own, options.api_version, options.now, taken)),
-        }
-    }
-    sort(&mut list);
-    Some(list)
+    (own_index.is_none() || is_written_one_way(&taken)).then_some((own_index, taken))
 }
 
 /// One entry, as far as it must be known.
@@ -152,6 +174,27 @@ fn touches(set: &Set, fields: &Fields) -> bool {
         }
         None => set::may_be_written_otherwise(element),
     })
+}
+
+fn is_written_one_way(set: &Set) -> bool {
+    set.nodes().all(|(element, node)| {
+        !set::may_be_written_otherwise(element) && is_written_one_way(&node.below)
+    })
+}
+
+/// Adds the paths of a set to fields.
+fn add(fields: &mut Fields, set: Set) {
+    for (element, node) in set.into_nodes() {
+        let Some(Value::Object(known)) = fields.get_mut(&*element) else {
+            fields.insert(element.into_string(), node.into_fields_v1());
+            continue;
+        };
+        let is_member = node.member || known.is_empty() || known.contains_key(".");
+        add(known, node.below);
+        if is_member && !known.is_empty() {
+            known.insert(".".to_owned(), Value::Object(Fields::new()));
+        }
+    }
 }
 
 /// The order of [`managed::Managed::write`].

@@ -67,10 +67,10 @@ impl Set {
 
     fn into_fields(self, with_self: bool) -> Map<String, Value> {
         let own = with_self.then(|| (".".to_owned(), Value::Object(Map::new())));
-        let below = self.nodes.into_iter().map(|(element, node)| {
-            let is_both = node.member && !node.below.is_empty();
-            (element.into_string(), Value::Object(node.below.into_fields(is_both)))
-        });
+        let below = self
+            .nodes
+            .into_iter()
+            .map(|(element, node)| (element.into_string(), node.into_fields_v1()));
         own.into_iter().chain(below).collect()
     }
 
@@ -135,6 +135,11 @@ impl Set {
     /// The elements of the first level, in order.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.nodes.iter().map(|(element, node)| (&**element, node))
+    }
+
+    /// The same, taken apart.
+    pub(super) fn into_nodes(self) -> impl Iterator<Item = (Box<str>, Node)> {
+        self.nodes.into_iter()
     }
 
     pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
@@ -234,6 +239,12 @@ impl Set {
 }
 
 impl Node {
+    /// What `FieldsV1` has below the element.
+    pub(super) fn into_fields_v1(self) -> Value {
+        let is_both = self.member && !self.below.is_empty();
+        Value::Object(self.below.into_fields(is_both))
+    }
+
     fn is_some(&self) -> bool {
         self.member || !self.below.is_empty()
     }

@@ -15,6 +15,10 @@ const SPEC_TEXT: &str = "pod updates may not change fields other than `spec.cont
 /// What is wrong with a change of the pod itself.
 pub(crate) fn spec(new: Field<'_>, old: Field<'_>, errors: &mut ErrorList) {
     let (new_spec, old_spec) = (new.get("spec"), old.get("spec"));
+    // Labels, annotations and finalizers change most.
+    if new_spec.value() == old_spec.value() {
+        return;
+    }
     for list in ["containers", "initContainers"] {
         let (new, old) = (Field::get(new_spec, list), Field::get(old_spec, list));
         if new.len() != old.len() {
