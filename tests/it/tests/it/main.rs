@@ -11,4 +11,5 @@ mod controllers;
 mod hooks;
 mod hostile;
 mod node;
+mod scheduling;
 mod webhook;

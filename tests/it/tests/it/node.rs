@@ -97,7 +97,7 @@ fn read<T: DeserializeOwned>(value: Value) -> T {
 }
 
 /// Asks until there is an answer: the API server is the only thing that knows when.
-async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     let answered = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             if let Some(answer) = ask().await {
@@ -276,4 +276,50 @@ impl kubelet::InProcessPart for Scheduler {
     fn logs(&self, _follow: bool) -> futures::stream::BoxStream<'static, kubelet::PartLog> {
         Box::pin(futures::stream::empty())
     }
+}
+
+fn sized(cpu: &str) -> Value {
+    let amounts = json!({"cpu": cpu, "memory": "32Mi"});
+    json!({"containers": [{"name": "a", "image": "image:1",
+        "resources": {"requests": amounts, "limits": amounts}}]})
+}
+
+fn limit(pod: &Pod) -> Option<String> {
+    let all = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let limits = all.first()?.resources.as_ref()?.limits.as_ref()?;
+    Some(limits.get("cpu")?.0.clone())
+}
+
+#[tokio::test]
+async fn a_pod_is_resized_where_it_runs_or_waits_for_room() {
+    let bench = Bench::start().await;
+    bench.create("web", sized("100m")).await;
+    bench.pod_until("web", "ready", |pod| has_condition(pod, "Ready")).await;
+    let containers = bench.runtime.list_containers(&ContainerFilter::default()).await.unwrap();
+    let resize = async |cpu: &str| {
+        let patch = json!({"spec": {"containers": [{"name": "a", "resources": {
+            "requests": {"cpu": cpu}, "limits": {"cpu": cpu}}}]}});
+        let params = PatchParams::default();
+        bench.pods().patch_subresource("resize", "web", &params, &Patch::Strategic(patch)).await
+    };
+    resize("200m").await.unwrap();
+    let resized = |pod: &Pod, cpu: &str| {
+        let observed = pod.status.as_ref().and_then(|status| status.observed_generation);
+        limit(pod).as_deref() == Some(cpu)
+            && observed == pod.metadata.generation
+            && !has_condition(pod, "PodResizeInProgress")
+            && !has_condition(pod, "PodResizePending")
+    };
+    let pod = bench.pod_until("web", "resized", |pod| resized(pod, "200m")).await;
+    assert_eq!(restarts(&pod), 0);
+    let held = bench.runtime.container_status(&containers[0].id).await.unwrap();
+    assert_eq!(held.resources.unwrap().linux.cpu_quota, 20_000);
+    // More than the node has is waited for; less is given again.
+    resize("1000").await.unwrap();
+    let waits = |pod: &Pod| has_condition(pod, "PodResizePending");
+    let pod = bench.pod_until("web", "deferred", waits).await;
+    assert_eq!(limit(&pod).as_deref(), Some("200m"));
+    resize("150m").await.unwrap();
+    bench.pod_until("web", "resized again", |pod| resized(pod, "150m")).await;
+    bench.drain.cancel();
 }
