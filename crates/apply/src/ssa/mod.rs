@@ -116,13 +116,12 @@ pub fn apply(
         .map_err(|errors| misfit("patch", applied, options.api_version, &errors))?;
     let (mut object, merged) =
         match try_apply(&live_bare, applied, schema, &configuration, &managed, &own, options) {
-            Err(conflicts) => {
-                allowed_by_last_applied(live_object, conflicts, options).and_then(|()| {
+            Err(conflicts) => allowed_by_last_applied(live_object, conflicts, schema, options)
+                .and_then(|()| {
                     let forced = ApplyOptions { force: true, ..*options };
                     try_apply(&live_bare, applied, schema, &configuration, &managed, &own, &forced)
                         .map_err(|conflicts| conflict_error(&conflicts))
-                })?
-            }
+                })?,
             Ok(applied) => applied,
         };
     object = canonical(object, schema)?;
@@ -489,13 +488,20 @@ fn update(
 fn allowed_by_last_applied(
     live: &Value,
     conflicts: Conflicts,
+    schema: &Schema,
     options: &ApplyOptions<'_>,
 ) -> ApiResult<()> {
     let mut left = conflicts;
     if options.manager == "kubectl"
         && let Some(last) = csa::last_applied(live)
-        && let Ok(allowed) = typed::configuration_set(&last, &Schema::Any)
+        && api::object::api_version(&last) == options.api_version
+        && let Ok(mut allowed) = typed::configuration_set(&last, schema)
     {
+        // What somebody changed since then does count.
+        let since = compare::compare(&last, live, schema);
+        for changed in [&since.modified, &since.added, &since.removed] {
+            allowed.subtract(changed);
+        }
         for set in left.values_mut() {
             *set = set.difference(&allowed);
         }

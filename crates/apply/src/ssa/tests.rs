@@ -230,6 +230,7 @@ fn client_side_apply_is_taken_over() {
         track_update(None, stored(object), &deployment(), &options("kubectl-client-side-apply"));
     let mut other = web();
     other["replicas"] = 4.into();
+    other["template"]["spec"]["containers"][0]["image"] = "2".into();
     // kubectl's own conflicts with its client-side past do not count, others' do.
     let after = applied(Some(&live), "kubectl", other.clone()).unwrap();
     assert_eq!(after["spec"]["replicas"], 4);
@@ -238,7 +239,14 @@ fn client_side_apply_is_taken_over() {
             .unwrap()
             .contains("\"replicas\":4")
     );
-    assert!(applied(Some(&live), "other", other).is_err());
+    assert!(applied(Some(&live), "other", other.clone()).is_err());
+    // Nor does it count what was changed since.
+    let mut scaled = live.clone();
+    scaled["spec"]["replicas"] = 3.into();
+    let scaled =
+        track_update(Some(&live), scaled, &deployment(), &options("kubectl-client-side-apply"));
+    let conflict = applied(Some(&scaled), "kubectl", other).unwrap_err();
+    assert!(conflict.to_string().contains("with 1 conflict: "), "{conflict}");
     let mut upgraded = live;
     assert!(upgrade_managed_fields(&mut upgraded, &["kubectl-client-side-apply"], "kubectl"));
     let fields = &entry(&upgraded, "kubectl", "Apply").unwrap()["fieldsV1"];

@@ -69,7 +69,7 @@ fn node(schema: &Value, path: &Path, level: Level, depth: usize, errors: &mut Er
     let additional = at(schema, &["additionalProperties"]);
     let has_schema = additional.is_some_and(Value::is_object);
     if map.is_some_and(|map| !map.is_empty())
-        && (has_schema || additional == Some(&Value::Bool(true)))
+        && (has_schema || additional == Some(&Value::Bool(false)))
     {
         let text = "additionalProperties and properties are mutual exclusive";
         errors.push(FieldError::forbidden(path.child("additionalProperties"), text));

@@ -89,7 +89,8 @@ impl Controller {
         let zone = match schedule::zone(spec.time_zone.as_deref()) {
             Ok(zone) => zone,
             Err(why) => {
-                let text = format!("invalid timeZone: {:?}: {why}", spec.time_zone);
+                let name = spec.time_zone.unwrap_or_default();
+                let text = format!("invalid timeZone: {name:?}: {why}");
                 ctx.recorder.warning(cronjob, "UnknownTimeZone", text);
                 return Ok(None);
             }
@@ -104,6 +105,15 @@ impl Controller {
         };
         let now = ctx.clock.now();
         let due = due(cronjob, &times, &zone, now);
+        if due.at.is_none() && due.next.is_none() {
+            // The 31st of February.
+            let text = format!(
+                "invalid schedule: {} : time difference between two schedules is less than 1 second",
+                spec.schedule
+            );
+            ctx.recorder.warning(cronjob, "InvalidSchedule", text);
+            return Ok(None);
+        }
         if due.missed > MISSED_MAX {
             let text = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
             ctx.recorder.warning(cronjob, "TooManyMissedTimes", text);
