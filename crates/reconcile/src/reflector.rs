@@ -195,13 +195,19 @@ impl Reflector {
         position: &mut Position,
         initial: &mut Option<Vec<Object>>,
     ) -> Result<Option<Ended>, Failure> {
-        let line: Line<'_> =
-            serde_json::from_slice(line).map_err(|error| self.unreadable(&error))?;
-        match &*line.kind {
-            "BOOKMARK" => self.bookmark(line.object, position, initial)?,
-            "ERROR" => return self.error(line.object),
+        let parsed: Line<'_>;
+        let (kind, object) = match usual_line(line) {
+            Some(parts) => parts,
+            None => {
+                parsed = serde_json::from_slice(line).map_err(|error| self.unreadable(&error))?;
+                (&*parsed.kind, parsed.object.get().as_bytes())
+            }
+        };
+        match kind {
+            "BOOKMARK" => self.bookmark(object, position, initial)?,
+            "ERROR" => return self.error(object),
             kind => {
-                let Some(object) = self.decode(line.object) else { return Ok(None) };
+                let Some(object) = self.decode(object) else { return Ok(None) };
                 if let Some(initial) = initial {
                     initial.push(object);
                     return Ok(None);
@@ -221,12 +227,12 @@ impl Reflector {
 
     fn bookmark(
         &self,
-        object: &RawValue,
+        object: &[u8],
         position: &mut Position,
         initial: &mut Option<Vec<Object>>,
     ) -> Result<(), Failure> {
         let bookmark: Bookmark =
-            serde_json::from_str(object.get()).map_err(|error| self.unreadable(&error))?;
+            serde_json::from_slice(object).map_err(|error| self.unreadable(&error))?;
         let revision = bookmark.metadata.resource_version;
         let number = revision.parse().unwrap_or_default();
         if let Some(objects) =
@@ -241,9 +247,9 @@ impl Reflector {
         Ok(())
     }
 
-    fn error(&self, object: &RawValue) -> Result<Option<Ended>, Failure> {
+    fn error(&self, object: &[u8]) -> Result<Option<Ended>, Failure> {
         let status: kube::core::Status =
-            serde_json::from_str(object.get()).map_err(|error| self.unreadable(&error))?;
+            serde_json::from_slice(object).map_err(|error| self.unreadable(&error))?;
         if status.code == 410 {
             return Ok(Some(Ended::Expired));
         }
@@ -264,7 +270,8 @@ impl Reflector {
             let text = text.map_err(|error| Failure::from_kube(self.attempt("list"), &error))?;
             let list: List<'_> =
                 serde_json::from_str(&text).map_err(|error| self.unreadable(&error))?;
-            objects.extend(list.items.iter().filter_map(|item| self.decode(item)));
+            let decoded = list.items.iter().filter_map(|item| self.decode(item.get().as_bytes()));
+            objects.extend(decoded);
             token = list.metadata.continue_;
             if token.is_empty() {
                 let revision = list.metadata.resource_version;
@@ -274,8 +281,8 @@ impl Reflector {
         }
     }
 
-    fn decode(&self, object: &RawValue) -> Option<Object> {
-        let decoded = (self.decode)(object.get().as_bytes()).inspect_err(|error| {
+    fn decode(&self, object: &[u8]) -> Option<Object> {
+        let decoded = (self.decode)(object).inspect_err(|error| {
             // One object that cannot be read must not hide all the others.
             tracing::error!(resource = %self.what(), %error, "an object cannot be read");
         });
@@ -337,6 +344,15 @@ impl Reflector {
     }
 }
 
+/// The type and the object of a line as servers write it, without a look at the object: whoever
+/// reads that finds out whether it is one.
+fn usual_line(line: &[u8]) -> Option<(&str, &[u8])> {
+    let rest = line.strip_prefix(b"{\"type\":\"")?;
+    let end = rest.iter().position(|byte| !byte.is_ascii_uppercase())?;
+    let object = rest[end..].strip_prefix(b"\",\"object\":")?.strip_suffix(b"}\n")?;
+    Some((std::str::from_utf8(&rest[..end]).ok()?, object))
+}
+
 /// Percent-encodes a query value.
 pub(crate) fn encode(value: &str) -> String {
     use std::fmt::Write;
@@ -393,6 +409,29 @@ mod tests {
         r#"{"type":"ADDED","object":{"metadata":{"name":"b","namespace":"n","uid":"2","resourceVersion":"6"}}}"#,
         "\n",
     );
+
+    #[test]
+    fn lines_come_apart_when_they_are_as_servers_write_them() {
+        let check = |line: &str, expected: Option<(&str, &str)>| {
+            let parts = usual_line(line.as_bytes());
+            let parts = parts.map(|(kind, object)| (kind, std::str::from_utf8(object).unwrap()));
+            assert_eq!(parts, expected, "{line}");
+        };
+        check("{\"type\":\"ADDED\",\"object\":{\"a\":{}}}\n", Some(("ADDED", "{\"a\":{}}")));
+        check("{\"type\":\"ERROR\",\"object\":{}}\n", Some(("ERROR", "{}")));
+        for other in [
+            r#"{"object":{},"type":"ADDED"}"#,
+            r#"{"type": "ADDED","object":{}}"#,
+            // Cut off.
+            r#"{"type":"ADDED","object":{"a":{}}"#,
+            r#"{"type":"ADD"#,
+            "",
+        ] {
+            check(other, None);
+        }
+        // What follows the object is for the object's reader to refuse.
+        check("{\"type\":\"ADDED\",\"object\":{},\"x\":1}\n", Some(("ADDED", r#"{},"x":1"#)));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_streamed_list_then_events_then_resumed_from_the_last_version() {
