@@ -23,6 +23,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use http::request::Parts;
 
+use crate::health;
 use crate::journal::Journal;
 use crate::negotiate::{Offer, Output, negotiate};
 use crate::registry::Entry;
@@ -63,6 +64,9 @@ pub(crate) async fn dispatch(mut call: Call, body: Body) -> ApiResult<Response> 
         return Ok(remote::forward(call, service, body).await);
     }
     if !call.info.is_resource {
+        if let Some(answer) = health::serve(&call.core, &call.info, &call.query).await {
+            return Ok(answer);
+        }
         let others = remote::documents(&call).await;
         if call.info.path.starts_with("/openapi/") {
             // Making a document takes a while of pure computing.

@@ -91,6 +91,7 @@ pub(crate) struct Metrics {
     /// Requests of the system's own callers, and of everybody else.
     users: [Counter; 2],
     pub(crate) admission: AdmissionMetrics,
+    pub(crate) health: crate::health::Outcomes,
 }
 
 impl Metrics {

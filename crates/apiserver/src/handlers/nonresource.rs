@@ -20,9 +20,6 @@ use crate::response;
 pub(super) fn serve(call: &Call, others: &Others) -> ApiResult<Response> {
     let path = call.info.path.as_str();
     let core = &call.core;
-    if let Some(answer) = health::serve(path, &call.query, &core.readiness) {
-        return Ok(answer);
-    }
     if let Some(document) = core.documents.iter().find(|document| document.path == path) {
         let mut answer = response::json(200, (document.text)());
         let headers = answer.headers_mut();
@@ -39,7 +36,8 @@ pub(super) fn serve(call: &Call, others: &Others) -> ApiResult<Response> {
             let json = serde_json::to_vec_pretty(&core.version).map_err(ApiError::internal)?;
             Ok(response::json(200, json))
         }
-        "/metrics" => Ok(metrics(call)),
+        "/metrics" => Ok(exposition(metrics(call))),
+        "/metrics/slis" => Ok(exposition(core.metrics.health.text())),
         "/openapi/v2" => openapi::v2(call, others),
         "/openapi/v3" => openapi::index(call, others),
         other => match other.strip_prefix("/openapi/v3/") {
@@ -49,7 +47,7 @@ pub(super) fn serve(call: &Call, others: &Others) -> ApiResult<Response> {
     }
 }
 
-fn metrics(call: &Call) -> Response {
+fn metrics(call: &Call) -> String {
     let mut text = call.core.metrics_text();
     text.push_str(&call.core.flow.metrics());
     if let Some(audit) = &call.core.audit {
@@ -58,6 +56,10 @@ fn metrics(call: &Call) -> Response {
     for source in &call.core.metrics_sources {
         text.push_str(&source());
     }
+    text
+}
+
+fn exposition(text: String) -> Response {
     response::bytes(200, "text/plain; version=0.0.4; charset=utf-8", text)
 }
 
@@ -71,6 +73,7 @@ fn root(call: &Call, others: &Others) -> ApiResult<Response> {
         "/healthz",
         "/livez",
         "/metrics",
+        "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/openid/v1/jwks",
@@ -79,6 +82,7 @@ fn root(call: &Call, others: &Others) -> ApiResult<Response> {
     ]
     .map(str::to_owned)
     .to_vec();
+    paths.extend(health::paths(&call.core));
     paths.extend(discovery::paths(&snapshot, &others.versions));
     paths.sort();
     let json = serde_json::to_vec_pretty(&serde_json::json!({ "paths": paths }))

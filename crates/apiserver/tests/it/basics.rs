@@ -141,4 +141,10 @@ async fn discovery_lists_what_is_served() {
     assert_eq!(f.get("/version").await.expect(200)["minor"], "36");
     f.server.core_ready().await;
     assert_eq!(f.get("/readyz").await.code, 200);
+    assert_eq!(f.get("/livez/etcd").await.code, 200);
+    assert_eq!(f.get("/livez/no-such-check").await.code, 404);
+    assert_eq!(f.get("/healthz/poststarthook/rbac/bootstrap-roles").await.code, 200);
+    let slis = f.get("/metrics/slis").await;
+    let slis = String::from_utf8_lossy(&slis.bytes).into_owned();
+    assert!(slis.contains("kubernetes_healthcheck{name=\"etcd\",type=\"livez\"} 1"), "{slis}");
 }
