@@ -37,6 +37,17 @@ impl Path {
         Self(format!("{}[{index}]", self.0))
     }
 
+    /// A path below this one.
+    #[must_use]
+    pub fn join(&self, below: &Self) -> Self {
+        match (self.0.as_str(), below.0.as_str()) {
+            ("", _) => below.clone(),
+            (_, "") => self.clone(),
+            (own, below) if below.starts_with('[') => Self(format!("{own}{below}")),
+            (own, below) => Self(format!("{own}.{below}")),
+        }
+    }
+
     /// A value of the map at this path.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
@@ -146,6 +157,14 @@ impl FieldError {
         Self { kind: ErrorKind::NotSupported, path, value: Some(value.into()), detail }
     }
 
+    /// The value is none of `supported`, which is shown as it is ordered.
+    #[must_use]
+    pub fn not_supported_in(path: Path, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let shown: Vec<_> = supported.iter().map(|name| format!("{name:?}")).collect();
+        let detail = format!("supported values: {}", shown.join(", "));
+        Self { kind: ErrorKind::NotSupported, path, value: Some(value.into()), detail }
+    }
+
     /// The field may not be set, or not to this.
     #[must_use]
     pub fn forbidden(path: Path, detail: impl Into<String>) -> Self {
@@ -169,7 +188,8 @@ impl FieldError {
     /// The value has more than `max` bytes.
     #[must_use]
     pub fn too_long(path: Path, max: usize) -> Self {
-        let detail = format!("may not be more than {max} bytes");
+        let bytes = if max == 1 { "byte" } else { "bytes" };
+        let detail = format!("may not be more than {max} {bytes}");
         Self { kind: ErrorKind::TooLong, path, value: None, detail }
     }
 
@@ -207,8 +227,23 @@ fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{text:?}"),
         Value::Null => "null".to_owned(),
-        other => other.to_string(),
+        other => go_json(other),
     }
+}
+
+/// JSON as Go writes it: what could end a script is escaped.
+#[must_use]
+pub fn go_json(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return text;
+    }
+    // These occur within strings only.
+    text.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
 }
 
 #[cfg(test)]
@@ -230,6 +265,11 @@ mod tests {
         assert_eq!(
             FieldError::not_supported(Path::new("type"), "X", &["B", "A"]).to_string(),
             r#"type: Unsupported value: "X": supported values: "A", "B""#
+        );
+        let shown = serde_json::json!({"rule": "a && b < 1"});
+        assert_eq!(
+            FieldError::invalid(Path::new("a"), shown, "no").to_string(),
+            r#"a: Invalid value: {"rule":"a \u0026\u0026 b \u003c 1"}: no"#
         );
     }
 }

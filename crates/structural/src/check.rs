@@ -74,11 +74,18 @@ fn kind(node: &Node, value: &Value, name: &str, found: &mut Found) -> bool {
         Type::Boolean => value.is_boolean(),
         Type::IntOrString => value.is_string() || is_whole,
     };
-    if !fits {
+    if !fits && node.format == Some(Format::Int32) && value.is_number() {
+        found.problems.push(Problem::wrong_type(name, "int32", "float64"));
+        found.problems.push(Problem::composite(no_int32(name)));
+    } else if !fits {
         let wanted = schema_type(node.kind);
         found.problems.push(Problem::wrong_type(name, wanted, type_of(value)));
     }
     fits
+}
+
+fn no_int32(name: &str) -> String {
+    format!("Checked value must be of type integer with format int32 in {name}")
 }
 
 /// The JSON schema type of a value.
@@ -101,7 +108,7 @@ fn string(node: &Node, text: &str, name: &str, found: &mut Found) {
             name: Some(name.to_owned()),
             kind: ErrorKind::TooLong,
             value: None,
-            detail: format!("may not be more than {max} bytes"),
+            detail: format!("may not be more than {max} byte{}", if max == 1 { "" } else { "s" }),
         });
     } else if let Some(min) = node.length.min.filter(|min| length < *min) {
         let why = format!("should be at least {min} chars long");
@@ -123,10 +130,11 @@ fn string(node: &Node, text: &str, name: &str, found: &mut Found) {
 
 fn number(node: &Node, value: &Value, number: f64, name: &str, found: &mut Found) {
     let before = found.problems.len();
-    let mut wrong = |why: String| found.problems.push(Problem::invalid(name, value.clone(), &why));
-    if node.format == Some(Format::Int32) && i32::try_from(number as i64).is_err() {
-        wrong("must be of type integer with format int32".to_owned());
+    let is_whole = number.fract() == 0.0;
+    if node.format == Some(Format::Int32) && is_whole && i32::try_from(number as i64).is_err() {
+        found.problems.push(Problem::composite(no_int32(name)));
     }
+    let mut wrong = |why: String| found.problems.push(Problem::invalid(name, value.clone(), &why));
     if let Some(factor) = node.multiple_of
         && factor > 0.0
         && (number / factor).fract() != 0.0
@@ -390,7 +398,7 @@ mod tests {
             json!({"type": "object", "x-kubernetes-embedded-resource": true,
                 "x-kubernetes-preserve-unknown-fields": true}),
             json!({"kind": "Pod"}),
-            &["spec.apiVersion: Required value: must not be empty"],
+            &["spec.apiVersion: Required value"],
         );
     }
 

@@ -2,7 +2,7 @@
 
 use api::Value;
 use api::field::{ErrorList, FieldError, Path};
-use api::object::at;
+use api::object::{at, str_at};
 
 use crate::node::Node;
 use crate::{check, lists, report};
@@ -19,10 +19,13 @@ fn below(schema: &Value, path: &Path, is_object: bool, depth: usize, errors: &mu
     if depth > DEPTH_MAX {
         return;
     }
-    if depth > 0
-        && let Some(default) = at(schema, &["default"]).filter(|value| !value.is_null())
-    {
-        one(schema, default, &path.child("default"), errors);
+    if let Some(default) = at(schema, &["default"]).filter(|value| !value.is_null()) {
+        let path = path.child("default");
+        if depth == 0 {
+            whole(default, &path, errors);
+        } else {
+            one(schema, default, &path, errors);
+        }
     }
     if let Some(items) = at(schema, &["items"]) {
         below(items, &path.child("items"), false, depth + 1, errors);
@@ -36,6 +39,15 @@ fn below(schema: &Value, path: &Path, is_object: bool, depth: usize, errors: &mu
         }
         let is_embedded = child["x-kubernetes-embedded-resource"] == true;
         below(child, &path.child("properties").key(name), is_embedded, depth + 1, errors);
+    }
+}
+
+/// A default of the whole resource would have to be one.
+fn whole(default: &Value, path: &Path, errors: &mut ErrorList) {
+    for field in ["apiVersion", "kind"] {
+        if str_at(default, &[field]).is_empty() {
+            errors.push(FieldError::required(path.child(field), ""));
+        }
     }
 }
 

@@ -43,7 +43,7 @@ fn resource(object: &Value, path: &Path, errors: &mut ErrorList) {
     for field in ["apiVersion", "kind"] {
         let here = path.child(field);
         match object.get(field) {
-            None => errors.push(FieldError::required(here, "must not be empty")),
+            None => errors.push(FieldError::required(here, "")),
             Some(Value::String(text)) if text.is_empty() => {
                 errors.push(FieldError::invalid(here, "", "must not be empty"));
             }

@@ -48,6 +48,17 @@ const TEXT: [&str; 27] = [
     "k8slongname",
 ];
 
+/// Whether a format means something for a value of a schema's type.
+#[must_use]
+pub fn is_known_format(kind: &str, format: &str) -> bool {
+    match kind {
+        "" | "string" => TEXT.contains(&format.replace('-', "").as_str()),
+        "integer" => matches!(format, "int32" | "int64"),
+        "number" => matches!(format, "float" | "double"),
+        _ => false,
+    }
+}
+
 impl Format {
     /// The format of a value of a type, if it is one that is validated.
     pub(crate) fn of(kind: Type, name: &str) -> Option<Self> {
@@ -74,7 +85,7 @@ impl Format {
         match name.replace('-', "").as_str() {
             "uri" => is_uri(text),
             "email" => matched(2, text),
-            "hostname" => text.len() <= 253 && matched(3, text),
+            "hostname" => text.len() <= 253 && matched(3, text) && has_top(text),
             "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
             "ipv6" => text.contains(':') && text.parse::<std::net::Ipv6Addr>().is_ok(),
             "cidr" => validate::net::parse_cidr(text).is_some(),
@@ -101,6 +112,11 @@ impl Format {
             _ => true,
         }
     }
+}
+
+/// Whether a host's name of several parts ends in more than one letter.
+fn has_top(text: &str) -> bool {
+    text.trim_end_matches('.').rsplit_once('.').is_none_or(|(_, top)| top.len() > 1)
 }
 
 /// The type as error texts name it.
@@ -208,6 +224,7 @@ mod tests {
             ("uri", "https://a.io/b", "a b"),
             ("email", "a@b.io", "a.b.io"),
             ("hostname", "a-b.io", "-a"),
+            ("hostname", "a", "a.b"),
             ("ipv4", "10.0.0.1", "10.0.0.256"),
             ("ipv6", "fd00::1", "10.0.0.1"),
             ("cidr", "10.0.0.0/8", "10.0.0.0"),

@@ -17,6 +17,7 @@ mod node;
 mod report;
 
 pub use defaults::check_defaults;
+pub use format::is_known_format;
 pub use node::{ListKind, Node, Type};
 
 use api::Value;

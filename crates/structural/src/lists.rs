@@ -22,8 +22,16 @@ pub(crate) fn validate(node: &Node, value: &Value, path: &Path, errors: &mut Err
             match &node.list {
                 ListKind::Set => duplicates(items.iter().map(Clone::clone), path, errors),
                 ListKind::Map(keys) => {
+                    for (index, item) in items.iter().enumerate() {
+                        if !item.is_object() {
+                            let text = "must be an object for an array of list-type map";
+                            let path = path.index(index);
+                            errors.push(FieldError::invalid(path, item.clone(), text));
+                        }
+                    }
+                    let items = items.iter().filter(|item| item.is_object());
                     let key = |item: &Value| keys_of(node, keys, item);
-                    duplicates(items.iter().map(key), path, errors);
+                    duplicates(items.map(key), path, errors);
                 }
                 ListKind::Unsaid | ListKind::Atomic => {}
             }

@@ -109,7 +109,16 @@ fn info(definition: &Definition, at: usize) -> ResourceInfo {
 fn warning(definition: &Definition, version: &Version, own: &str) -> Cow<'static, str> {
     if own.is_empty() {
         let api_version = join_api_version(&definition.group, &version.name);
-        format!("{api_version} {} is deprecated", definition.names.kind).into()
+        let kind = &definition.names.kind;
+        let order = |version: &Version| api::priority::version_order(&version.name);
+        let newer = definition
+            .versions
+            .iter()
+            .find(|one| one.served && one.warning.is_none() && order(one) < order(version));
+        let instead = newer.map(|newer| {
+            format!("; use {} {kind}", join_api_version(&definition.group, &newer.name))
+        });
+        format!("{api_version} {kind} is deprecated{}", instead.unwrap_or_default()).into()
     } else {
         own.to_owned().into()
     }

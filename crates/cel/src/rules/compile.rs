@@ -62,6 +62,12 @@ pub(super) fn root(schema: &Json) -> Option<Node> {
     node(schema, schema, decl.as_ref(), 0)
 }
 
+/// The tree of a part of a schema, which is an object with metadata only where it says so.
+pub(super) fn part(schema: &Json) -> Option<Node> {
+    let decl = DeclType::from_schema(schema, SELF, is_embedded(schema));
+    node(schema, schema, decl.as_ref(), 0)
+}
+
 /// The tree of the rules of `rules` over the structure of `schema`; they differ below `allOf`.
 fn node(rules: &Json, schema: &Json, decl: Option<&Arc<DeclType>>, depth: usize) -> Option<Node> {
     if depth > DEPTH_MAX {

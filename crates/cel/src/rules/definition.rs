@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use api::field::{ErrorKind, ErrorList, FieldError, Path};
+use api::field::{ErrorKind, ErrorList, FieldError, Path, go_json};
 use serde_json::Value as Json;
 
 use super::compile::{self, Rule};
-use super::field_path;
 use crate::schema::{DeclType, REQUEST_BYTES_MAX, escape};
 
 /// What one rule may cost at most, at all places where it is checked.
@@ -120,7 +119,6 @@ impl Walk {
         let rules = compile::list(schema, schema, Some(decl));
         for (index, (rule, written)) in rules.iter().zip(written).enumerate() {
             let at = list.index(index);
-            field_path_problem(written, schema, &at, &mut self.errors);
             self.rule(rule, written, &at, decl, count);
             if rule.uses_old_self() {
                 if let Some(part) = uncorrelated {
@@ -166,8 +164,8 @@ impl Walk {
 
     /// Upstream shows the whole rule, by its fields' Go names and in their order.
     fn refused(&mut self, path: Path, written: &Json, why: &str) {
-        let shown = |name: &str| written.get(name).cloned().unwrap_or_else(|| "".into());
-        let or_null = |name: &str| written.get(name).cloned().unwrap_or(Json::Null);
+        let shown = |name: &str| go_json(written.get(name).unwrap_or(&"".into()));
+        let or_null = |name: &str| go_json(written.get(name).unwrap_or(&Json::Null));
         let value = format!(
             r#"{{"Rule":{},"Message":{},"MessageExpression":{},"Reason":{},"FieldPath":{},"OptionalOldSelf":{}}}"#,
             shown("rule"),
@@ -191,25 +189,6 @@ impl Walk {
             self.expensive.sort_by_key(|(_, cost)| std::cmp::Reverse(*cost));
             self.expensive.truncate(NAMED_MAX);
         }
-    }
-}
-
-fn field_path_problem(written: &Json, schema: &Json, at: &Path, errors: &mut ErrorList) {
-    let path = written.get("fieldPath").and_then(Json::as_str).unwrap_or_default();
-    if path.is_empty() {
-        return;
-    }
-    let mut push = |text: &str| {
-        errors.push(FieldError::invalid(at.child("fieldPath"), path, text));
-    };
-    if path.trim().is_empty() {
-        push("must be non-empty if specified");
-    }
-    if path.contains(['\n', '\r']) {
-        push("must not contain line breaks");
-    }
-    if field_path::normalized(path, schema).is_err() {
-        push("must be a valid path");
     }
 }
 

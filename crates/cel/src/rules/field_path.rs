@@ -7,6 +7,14 @@ use serde_json::Value as Json;
 /// # Errors
 /// Why it does not.
 pub(super) fn normalized(path: &str, schema: &Json) -> Result<String, String> {
+    field_of_path(path, schema).map(|(normalized, _)| normalized)
+}
+
+/// The path as errors show it, and the schema of the field that it leads to.
+///
+/// # Errors
+/// Why it leads nowhere.
+pub fn field_of_path<'s>(path: &str, schema: &'s Json) -> Result<(String, &'s Json), String> {
     let mut out = String::new();
     let mut at = schema;
     let mut rest = path;
@@ -30,7 +38,7 @@ pub(super) fn normalized(path: &str, schema: &Json) -> Result<String, String> {
         }
         at = step(at, &name, &mut out)?;
     }
-    Ok(out)
+    Ok((out, at))
 }
 
 fn step<'s>(schema: &'s Json, name: &str, out: &mut String) -> Result<&'s Json, String> {

@@ -19,6 +19,7 @@ use api::field::ErrorList;
 use serde_json::Value as Json;
 
 pub use definition::problems;
+pub use field_path::field_of_path;
 
 use ratchet::Spine;
 
@@ -47,6 +48,13 @@ impl Rules {
     #[must_use]
     pub fn compile(schema: &Json) -> Option<Self> {
         let root = compile::root(schema)?;
+        Some(Self { root, spine: Spine::of(schema) })
+    }
+
+    /// Compiles the rules of a part of a schema, for a value of that part alone.
+    #[must_use]
+    pub fn compile_part(schema: &Json) -> Option<Self> {
+        let root = compile::part(schema)?;
         Some(Self { root, spine: Spine::of(schema) })
     }
 

@@ -174,17 +174,13 @@ fn what_does_not_compile_is_refused() {
     assert_eq!(
         of(json!({"rule": "self.x > 'a'"})),
         [format!(
-            "{at}.rule: Invalid value: {{\"Rule\":\"self.x > 'a'\",\"Message\":\"\",\"MessageExpression\":\"\",\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}}: compilation failed: ERROR: <input>:1:8: found no matching overload for '_>_' applied to '(int, string)'\n | self.x > 'a'\n | .......^"
+            "{at}.rule: Invalid value: {{\"Rule\":\"self.x \\u003e 'a'\",\"Message\":\"\",\"MessageExpression\":\"\",\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}}: compilation failed: ERROR: <input>:1:8: found no matching overload for '_>_' applied to '(int, string)'\n | self.x > 'a'\n | .......^"
         )]
     );
     assert!(of(json!({"rule": "self.x"}))[0].ends_with("cel expression must evaluate to a bool"));
     assert!(
         of(json!({"rule": "true", "messageExpression": "1"}))[0]
             .ends_with("messageExpression must evaluate to a string")
-    );
-    assert_eq!(
-        of(json!({"rule": "self.x > 0", "fieldPath": ".y"})),
-        [format!("{at}.fieldPath: Invalid value: \".y\": must be a valid path")]
     );
     assert_eq!(
         of(json!({"rule": "self.x > 0", "optionalOldSelf": true})),

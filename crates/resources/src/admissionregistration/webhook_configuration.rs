@@ -151,12 +151,7 @@ pub(crate) fn client_config(config: Field<'_>, errors: &mut ErrorList) {
         (true, false) => self::url(url, errors),
         (false, true) => {
             for field in ["name", "namespace"] {
-                let field = Field::get(service, field);
-                if field.is_empty() {
-                    let path = field.path().to_string();
-                    let what = path.rsplit('.').next().unwrap_or_default().to_owned();
-                    errors.push(field.required(&format!("service {what} is required")));
-                }
+                required(Field::get(service, field), errors);
             }
             let port = service.get("port");
             for text in port.int().into_iter().flat_map(validate::port_number) {
@@ -189,27 +184,46 @@ fn service_path(field: Field<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// A URL's parts, each shown as itself when it has no place in a webhook's.
 fn url(field: Field<'_>, errors: &mut ErrorList) {
     let form = "; desired format: https://host[/path]";
-    let Some(rest) = field.str().strip_prefix("https://") else {
-        let scheme = field.str().split_once("://").map_or("", |(scheme, _)| scheme);
-        let text = format!("'https' is the only allowed URL scheme; got {scheme:?}{form}");
-        errors.push(field.invalid(text));
+    let text = field.str();
+    let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (scheme, rest) =
+        rest.split_once(':').filter(|(scheme, _)| is_scheme(scheme)).unwrap_or(("", rest));
+    let authority = rest.strip_prefix("//").map(|rest| rest.split('/').next().unwrap_or_default());
+    let (user, host) = authority.map_or((None, ""), |text| match text.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, text),
+    });
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.contains(']'));
+    if let Some(port) = port.filter(|port| !port.bytes().all(|byte| byte.is_ascii_digit())) {
+        let why = format!("parse {text:?}: invalid port {:?} after host", format!(":{port}"));
+        errors.push(field.required(&format!("url must be a valid URL: {why}{form}")));
         return;
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() {
-        errors.push(field.invalid(format!("host must be specified{form}")));
     }
-    if authority.contains('@') {
-        errors.push(field.invalid("user information is not permitted in the URL"));
+    if scheme != "https" {
+        let why = format!("'https' is the only allowed URL scheme{form}");
+        errors.push(field.invalid_as(scheme, why));
     }
-    if rest.contains('#') {
-        errors.push(field.invalid("fragments are not permitted in the URL"));
+    if host.is_empty() {
+        errors.push(field.invalid_as("", format!("host must be specified{form}")));
     }
-    if rest.contains('?') {
-        errors.push(field.invalid("query parameters are not permitted in the URL"));
+    if let Some(user) = user {
+        errors.push(field.invalid_as(user, "user information is not permitted in the URL"));
     }
+    if !fragment.is_empty() {
+        errors.push(field.invalid_as(fragment, "fragments are not permitted in the URL"));
+    }
+    if !query.is_empty() {
+        errors.push(field.invalid_as(query, "query parameters are not permitted in the URL"));
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 #[cfg(test)]
@@ -226,6 +240,38 @@ mod tests {
         client_config(Field::root(&config), &mut errors);
         let found: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(found, expected, "{part}");
+    }
+
+    #[test]
+    fn a_url_is_a_host_and_a_path() {
+        let check = |text: &str, expected: &[&str]| {
+            let mut errors = ErrorList::new();
+            let config = json!({"url": text});
+            client_config(Field::root(&config), &mut errors);
+            let found: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{text}");
+        };
+        check("https://x:1/y", &[]);
+        check(
+            "http://x",
+            &[
+                "url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]",
+            ],
+        );
+        check(
+            "http://x:y",
+            &[
+                "url: Required value: url must be a valid URL: parse \"http://x:y\": invalid port \":y\" after host; desired format: https://host[/path]",
+            ],
+        );
+        check(
+            "https://u:p@x/?a=b#c",
+            &[
+                "url: Invalid value: \"u:p\": user information is not permitted in the URL",
+                "url: Invalid value: \"c\": fragments are not permitted in the URL",
+                "url: Invalid value: \"a=b\": query parameters are not permitted in the URL",
+            ],
+        );
     }
 
     #[test]
@@ -251,7 +297,7 @@ mod tests {
         check(
             &json!({"name": "", "port": 0}),
             &[
-                "service.name: Required value: service name is required",
+                "service.name: Required value",
                 "service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive",
             ],
         );

@@ -46,6 +46,38 @@ fn note_storage_version(object: &mut Value) {
     }
 }
 
+/// The formats of a definition's schemas that mean nothing.
+fn unknown_formats(object: &Value) -> Vec<String> {
+    fn below(schema: &Value, depth: usize, found: &mut Vec<String>) {
+        let format = str_at(schema, &["format"]);
+        let is_known = structural::is_known_format(str_at(schema, &["type"]), format);
+        if !format.is_empty() && !is_known && !found.iter().any(|known| known == format) {
+            found.push(format.to_owned());
+        }
+        if depth == 0 {
+            return;
+        }
+        for field in ["items", "additionalProperties", "not"] {
+            if let Some(child) = at(schema, &[field]) {
+                below(child, depth - 1, found);
+            }
+        }
+        let properties = at(schema, &["properties"]).and_then(Value::as_object);
+        let listed =
+            ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|one| list_at(schema, &[one]));
+        for child in properties.into_iter().flat_map(serde_json::Map::values).chain(listed) {
+            below(child, depth - 1, found);
+        }
+    }
+    let mut found = Vec::new();
+    for version in list_at(object, &["spec", "versions"]) {
+        if let Some(schema) = at(version, &["schema", "openAPIV3Schema"]) {
+            below(schema, super::structural::DEPTH_MAX, &mut found);
+        }
+    }
+    found
+}
+
 /// Holds a definition that is deleted, and says why.
 fn mark_terminating(object: &mut Value, ctx: &WriteContext<'_>) {
     if !finalizers(object).any(|one| one == FINALIZER) {
@@ -100,6 +132,14 @@ impl Rules for Definition {
 
     fn prepare_update(&self, _ctx: &WriteContext<'_>, object: &mut Value, _old: &Value) {
         note_storage_version(object);
+    }
+
+    /// Formats that nobody knows have no effect; those that were there before are known to have none.
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let before = old.map(unknown_formats).unwrap_or_default();
+        let mut found = unknown_formats(new);
+        found.retain(|format| !before.contains(format));
+        found.into_iter().map(|format| format!("unrecognized format {format:?}")).collect()
     }
 
     fn validate(&self, object: Field<'_>, errors: &mut ErrorList) {

@@ -4,8 +4,7 @@ use api::Value;
 use api::field::{ErrorList, FieldError};
 use api::validate;
 
-use super::structural;
-use crate::check::{immutable, one_of, required, required_one_of};
+use crate::check::{immutable, required, required_one_of};
 use crate::cursor::{Field, rule};
 
 /// What is wrong with a definition, new or changed.
@@ -25,8 +24,9 @@ pub(super) fn definition(object: Field<'_>, errors: &mut ErrorList) {
         }
     }
     required_one_of(spec.get("scope"), &["Cluster", "Namespaced"], errors);
-    names(spec.get("names"), errors);
     versions(spec, errors);
+    names(spec.get("names"), errors);
+    shared(spec, errors);
     conversion(spec.get("conversion"), errors);
     stored_versions(object, errors);
 }
@@ -58,9 +58,13 @@ pub(super) fn create(object: Field<'_>, errors: &mut ErrorList) {
 }
 
 fn names(names: Field<'_>, errors: &mut ErrorList) {
-    for field in ["plural", "singular", "kind", "listKind"] {
+    const FIELDS: [&str; 4] = ["plural", "singular", "kind", "listKind"];
+    for field in FIELDS {
+        required(Field::get(names, field), errors);
+    }
+    for field in FIELDS {
         let name = Field::get(names, field);
-        if !required(name, errors) {
+        if name.is_empty() {
             continue;
         }
         let lower = name.str().to_lowercase();
@@ -85,123 +89,182 @@ fn names(names: Field<'_>, errors: &mut ErrorList) {
 
 fn versions(spec: Field<'_>, errors: &mut ErrorList) {
     let list = spec.get("versions");
-    if list.is_empty() {
-        let value = list.value().cloned().unwrap_or_else(|| serde_json::json!([]));
-        errors.push(
-            list.invalid_as(value, "must have exactly one version marked as storage version"),
-        );
-        return;
+    for version in list.items() {
+        let own = version.at(&["schema", "openAPIV3Schema"]);
+        if !own.is_set() {
+            errors.push(own.required(""));
+        }
     }
     let mut seen: Vec<&str> = Vec::new();
-    let mut stored = 0;
     for version in list.items() {
         let name = version.get("name");
-        for text in validate::dns1035_label(name.str()) {
-            errors.push(name.invalid(text));
-        }
-        if seen.contains(&name.str()) {
-            let value = list.value().cloned().unwrap_or_default();
-            errors.push(list.invalid_as(value, "must contain unique version names"));
-        }
         seen.push(name.str());
-        stored += usize::from(version.get("storage").bool());
-        self::version(spec, version, errors);
+        let found = validate::dns1035_label(name.str());
+        if !found.is_empty() {
+            errors.push(name.invalid(found.join(",")));
+        }
+        deprecation(version, errors);
+        for part in PARTS {
+            if !is_shared(spec, part) {
+                let has_status = version.at(&["subresources", "status"]).is_set();
+                self::part(part, version.get(part), version, has_status, errors);
+            }
+        }
     }
-    if stored != 1 {
-        let value = list.value().cloned().unwrap_or_default();
-        errors.push(
-            list.invalid_as(value, "must have exactly one version marked as storage version"),
-        );
+    let is_twice = |(index, name): (usize, &&str)| seen[..index].contains(name);
+    if seen.iter().enumerate().any(is_twice) {
+        errors.push(wrong_versions(spec, "must contain unique version names"));
+    }
+    if list.items().filter(|version| version.get("storage").bool()).count() != 1 {
+        let text = "must have exactly one version marked as storage version";
+        errors.push(wrong_versions(spec, text));
+    }
+    // Upstream keeps the first version's name at the top of the spec as well.
+    if let Some(first) = seen.first().filter(|name| !name.is_empty()) {
+        let found = validate::dns1035_label(first);
+        if !found.is_empty() {
+            errors.push(spec.get("version").invalid_as(*first, found.join(",")));
+        }
     }
 }
 
-/// A part of a version. What all versions have alike is judged once, with the first, and shown at
-/// the top of the spec: upstream moves it there before it looks.
-fn part<'a>(spec: Field<'a>, version: Field<'a>, name: &'a str, top: &'a str) -> Option<Field<'a>> {
-    let own = version.get(name);
-    let mut all = spec.get("versions").items().map(|one| one.get(name).value());
-    let first = all.next().flatten();
-    if !own.is_set() || !all.all(|other| other == first) {
-        return Some(own);
-    }
-    let is_first = version.path() == spec.get("versions").index(0).path();
-    is_first.then(|| spec.get(top).with(own.value()))
+/// What versions may have alike. It is then judged once and shown at the top of the spec, where
+/// upstream moves it before it looks.
+const PARTS: [&str; 4] = ["schema", "subresources", "additionalPrinterColumns", "selectableFields"];
+
+fn is_shared(spec: Field<'_>, part: &'static str) -> bool {
+    let mut all = spec.get("versions").items().map(|version| version.get(part).value());
+    all.next().flatten().is_some_and(|first| all.all(|other| other == Some(first)))
 }
 
-fn version(spec: Field<'_>, version: Field<'_>, errors: &mut ErrorList) {
-    let warning = version.get("deprecationWarning");
-    if warning.is_set() {
-        if !version.get("deprecated").bool() {
-            errors.push(warning.invalid("can only be set for deprecated versions"));
-        }
-        if warning.is_empty() || warning.str().len() > 256 {
-            errors.push(warning.invalid("must be between 1 and 256 characters"));
+/// What all versions have alike.
+fn shared(spec: Field<'_>, errors: &mut ErrorList) {
+    let versions = spec.get("versions");
+    let Some(first) = versions.items().next() else { return };
+    let has_status =
+        versions.items().any(|version| version.at(&["subresources", "status"]).is_set());
+    for name in PARTS {
+        if is_shared(spec, name) {
+            let top = if name == "schema" { "validation" } else { name };
+            let field = spec.get(top).with(first.get(name).value());
+            part(name, field, first, has_status, errors);
         }
     }
+}
+
+fn part(
+    name: &str,
+    field: Field<'_>,
+    version: Field<'_>,
+    has_status: bool,
+    errors: &mut ErrorList,
+) {
     let own = version.at(&["schema", "openAPIV3Schema"]);
-    if own.is_set() {
-        if let Some(schema) = part(spec, version, "schema", "validation") {
-            self::schema(schema.get("openAPIV3Schema"), errors);
+    match name {
+        "schema" => {
+            let schema = field.get("openAPIV3Schema");
+            if let Some(value) = schema.value() {
+                errors.extend(super::schema::problems(value, &schema.path(), has_status));
+            }
         }
-    } else {
-        errors.push(own.required("schemas are required"));
-    }
-    let columns = "additionalPrinterColumns";
-    if let Some(columns) = part(spec, version, columns, columns) {
-        self::columns(columns, errors);
-    }
-    if let Some(subresources) = part(spec, version, "subresources", "subresources") {
-        scale(subresources.get("scale"), errors);
-    }
-    if let Some(fields) = part(spec, version, "selectableFields", "selectableFields") {
-        selectable_fields(fields, own.value(), errors);
+        "subresources" => scale(field.get("scale"), errors),
+        "additionalPrinterColumns" => columns(field, errors),
+        _ => selectable_fields(field, own.value(), errors),
     }
 }
 
-fn schema(schema: Field<'_>, errors: &mut ErrorList) {
-    let Some(value) = schema.value() else {
+/// An error of the list of versions, shown by the Go names of its fields.
+fn wrong_versions(spec: Field<'_>, why: &str) -> FieldError {
+    let list = spec.get("versions");
+    let mut shown: Vec<String> = Vec::new();
+    for version in list.items() {
+        let text = |name: &'static str| {
+            let value = version.get(name).value().filter(|_| !is_shared(spec, name));
+            value.map_or_else(|| "null".to_owned(), api::field::go_json)
+        };
+        let schema = match text("schema") {
+            schema if schema == "null" => schema,
+            schema => schema.replacen("\"openAPIV3Schema\"", "\"OpenAPIV3Schema\"", 1),
+        };
+        shown.push(format!(
+            r#"{{"Name":{:?},"Served":{},"Storage":{},"Deprecated":{},"DeprecationWarning":{},"Schema":{schema},"Subresources":{},"AdditionalPrinterColumns":{},"SelectableFields":{}}}"#,
+            version.get("name").str(),
+            version.get("served").bool(),
+            version.get("storage").bool(),
+            version.get("deprecated").bool(),
+            version.get("deprecationWarning").value().map_or_else(|| "null".to_owned(), api::field::go_json),
+            text("subresources"),
+            text("additionalPrinterColumns"),
+            text("selectableFields"),
+        ));
+    }
+    let value = if list.is_set() { format!("[{}]", shown.join(",")) } else { "null".to_owned() };
+    // The value keeps Go's order of fields, which a map would not.
+    FieldError { value: None, detail: format!("{value}: {why}"), ..list.invalid("") }
+}
+
+fn deprecation(version: Field<'_>, errors: &mut ErrorList) {
+    let warning = version.get("deprecationWarning");
+    if !warning.is_set() {
         return;
-    };
-    let before = errors.len();
-    structural::root(value, &schema.path(), errors);
-    // Rules are judged by the types of a sound schema.
-    if errors.len() == before {
-        errors.extend(cel::rules::problems(value, &schema.path()));
+    }
+    if !version.get("deprecated").bool() {
+        errors.push(warning.invalid("can only be set for deprecated versions"));
+        return;
+    }
+    if warning.str().len() > 256 {
+        errors.push(warning.invalid("must be <= 256 characters long"));
+    }
+    if warning.is_empty() {
+        errors.push(warning.invalid("must not be an empty string"));
+    }
+    if let Some((index, _)) = warning.str().char_indices().find(|(_, char)| char.is_control()) {
+        let text = format!(
+            "must only contain printable UTF-8 characters; non-printable character found at index {index}"
+        );
+        errors.push(warning.invalid(text));
     }
 }
 
 fn selectable_fields(fields: Field<'_>, schema: Option<&Value>, errors: &mut ErrorList) {
-    if fields.len() > 8 {
-        errors.push(fields.too_many(8));
-    }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
     for field in fields.items() {
         let path = field.get("jsonPath");
-        if !path.str().starts_with('.') || path.str().contains('[') {
-            errors.push(path.invalid("is an invalid path: only fields by name may be selected"));
-        } else if path.str().starts_with(".metadata") {
+        if !required(path, errors) {
+            continue;
+        }
+        let schema = schema.unwrap_or(&Value::Null);
+        let (name, found) = match selected(path.str(), schema) {
+            Ok(found) => found,
+            Err(why) => {
+                errors.push(path.invalid(format!("is an invalid path: {why}")));
+                continue;
+            }
+        };
+        if name == "metadata" || name.starts_with("metadata.") {
             errors.push(path.invalid("must not point to fields in metadata"));
-        } else {
-            selectable(path, schema, errors);
         }
-        if seen.contains(&path.str()) {
+        let kind = found.get("type").and_then(Value::as_str).unwrap_or_default();
+        if !matches!(kind, "string" | "boolean" | "integer") {
+            errors.push(path.invalid("must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."));
+        }
+        if seen.contains(&name) {
             errors.push(path.duplicate());
+        } else {
+            seen.push(name);
         }
-        seen.push(path.str());
+    }
+    if seen.len() > 8 {
+        errors.push(FieldError::too_many(fields.path(), seen.len(), 8));
     }
 }
 
-/// A selectable field is a scalar of the schema.
-fn selectable(path: Field<'_>, schema: Option<&Value>, errors: &mut ErrorList) {
-    let parts = path.str().trim_start_matches('.').split('.');
-    let found = schema.and_then(|schema| {
-        parts.into_iter().try_fold(schema, |schema, part| schema.get("properties")?.get(part))
-    });
-    match found.map(|found| found["type"].as_str().unwrap_or_default()) {
-        Some("string" | "boolean" | "integer") => {}
-        Some(_) => errors.push(path.invalid("must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.")),
-        None => errors.push(path.invalid("is an invalid path: does not refer to a valid field")),
+/// The field that a path selects, with its schema.
+fn selected<'s>(path: &str, schema: &'s Value) -> Result<(String, &'s Value), String> {
+    if path.contains('[') {
+        return Err("array notation is not allowed".to_owned());
     }
+    cel::rules::field_of_path(path, schema)
 }
 
 fn columns(list: Field<'_>, errors: &mut ErrorList) {
@@ -210,8 +273,11 @@ fn columns(list: Field<'_>, errors: &mut ErrorList) {
     for column in list.items() {
         required(column.get("name"), errors);
         let kind = column.get("type");
-        if required(kind, errors) && !types.contains(&kind.str()) {
-            errors.push(kind.invalid("must be one of boolean,date,integer,number,string"));
+        let one_of = "must be one of boolean,date,integer,number,string";
+        if kind.is_empty() {
+            errors.push(kind.required(one_of));
+        } else if !types.contains(&kind.str()) {
+            errors.push(kind.invalid(one_of));
         }
         let format = column.get("format");
         if !format.is_empty() && !formats.contains(&format.str()) {
@@ -221,33 +287,42 @@ fn columns(list: Field<'_>, errors: &mut ErrorList) {
                 ),
             );
         }
-        let path = column.get("jsonPath");
-        if required(path, errors) && !path.str().starts_with('.') {
-            errors.push(path.invalid("must be a simple json path starting with ."));
+        let path = column.get("JSONPath").with(column.get("jsonPath").value());
+        if required(path, errors) {
+            simple_path(path, errors);
         }
     }
+}
+
+/// A path that starts with a dot, and whether this one does.
+fn simple_path(path: Field<'_>, errors: &mut ErrorList) -> bool {
+    let is_simple = path.str().starts_with('.');
+    if !is_simple {
+        errors.push(path.invalid("must be a simple json path starting with ."));
+    }
+    is_simple
 }
 
 fn scale(scale: Field<'_>, errors: &mut ErrorList) {
     if !scale.is_set() {
         return;
     }
-    let under = |field: Field<'_>, roots: &[&str], must: bool, errors: &mut ErrorList| {
-        if field.is_empty() {
-            if must {
-                errors.push(field.required(""));
-            }
-            return;
-        }
-        if !roots.iter().any(|root| field.str().starts_with(root)) {
-            let shown = roots.iter().map(|root| root.trim_end_matches('.')).collect::<Vec<_>>();
-            errors
-                .push(field.invalid(format!("should be a json path under {}", shown.join(" or "))));
+    let under = |field: Field<'_>, roots: &[&str], where_: &str, errors: &mut ErrorList| {
+        let is_under = roots.iter().any(|root| field.str().starts_with(root));
+        if simple_path(field, errors) && !is_under {
+            errors.push(field.invalid(format!("should be a json path under {where_}")));
         }
     };
-    under(scale.get("specReplicasPath"), &[".spec."], true, errors);
-    under(scale.get("statusReplicasPath"), &[".status."], true, errors);
-    under(scale.get("labelSelectorPath"), &[".spec.", ".status."], false, errors);
+    for (field, root) in [("specReplicasPath", ".spec"), ("statusReplicasPath", ".status")] {
+        let field = Field::get(scale, field);
+        if required(field, errors) {
+            under(field, &[&format!("{root}.")], root, errors);
+        }
+    }
+    let selector = scale.get("labelSelectorPath");
+    if !selector.is_empty() {
+        under(selector, &[".spec.", ".status."], "either .spec or .status", errors);
+    }
 }
 
 fn conversion(conversion: Field<'_>, errors: &mut ErrorList) {
@@ -257,20 +332,26 @@ fn conversion(conversion: Field<'_>, errors: &mut ErrorList) {
     let strategy = conversion.get("strategy");
     required_one_of(strategy, &["None", "Webhook"], errors);
     let webhook = conversion.get("webhook");
+    // Upstream judges the older form, where both are fields of the conversion itself.
+    let config = conversion.get("webhookClientConfig").with(webhook.get("clientConfig").value());
+    let versions = conversion
+        .get("conversionReviewVersions")
+        .with(webhook.get("conversionReviewVersions").value());
     if strategy.str() != "Webhook" {
-        if webhook.is_set() {
-            let text = "should not be set when strategy is not set to Webhook";
-            errors.push(webhook.forbidden(text));
+        let text = "should not be set when strategy is not set to Webhook";
+        if config.is_set() {
+            errors.push(config.forbidden(text));
+        }
+        if !versions.is_empty() {
+            errors.push(versions.forbidden(text));
         }
         return;
     }
-    let config = webhook.get("clientConfig");
     if config.is_set() {
         crate::admissionregistration::webhook_configuration::client_config(config, errors);
     } else {
         errors.push(config.required("required when strategy is set to Webhook"));
     }
-    let versions = webhook.get("conversionReviewVersions");
     if versions.is_empty() {
         errors.push(versions.required(""));
         return;
@@ -279,6 +360,7 @@ fn conversion(conversion: Field<'_>, errors: &mut ErrorList) {
     for version in versions.items() {
         if seen.contains(&version.str()) {
             errors.push(version.invalid("duplicate version"));
+            continue;
         }
         seen.push(version.str());
         for text in validate::dns1035_label(version.str()) {
@@ -300,6 +382,14 @@ pub(super) fn stored_versions(object: Field<'_>, errors: &mut ErrorList) {
         errors.push(stored.invalid_as(value, "must have at least one stored version"));
         return;
     }
+    for version in versions.items().filter(|version| version.get("storage").bool()) {
+        let name = version.get("name").str();
+        if !stored.items().any(|one| one.str() == name) {
+            let value = stored.value().cloned().unwrap_or_default();
+            let text = format!("must have the storage version {name}");
+            errors.push(stored.invalid_as(value, text));
+        }
+    }
     for one in stored.items() {
         let known = versions.items().any(|version| version.get("name").str() == one.str());
         if !known {
@@ -308,22 +398,11 @@ pub(super) fn stored_versions(object: Field<'_>, errors: &mut ErrorList) {
             errors.push(one.invalid(text));
         }
     }
-    let current = versions.items().find(|version| version.get("storage").bool());
-    if let Some(current) = current {
-        let name = current.get("name").str();
-        if !stored.items().any(|one| one.str() == name) {
-            let value = stored.value().cloned().unwrap_or_default();
-            let text = format!("must have the storage version {name}");
-            errors.push(stored.invalid_as(value, text));
-        }
-    }
 }
 
 /// What is wrong with a change.
 pub(super) fn change(new: Field<'_>, old: Field<'_>, errors: &mut ErrorList) {
     let (spec, before) = (new.get("spec"), old.get("spec"));
-    immutable(spec.get("group"), before.get("group"), errors);
-    immutable(spec.at(&["names", "plural"]), before.at(&["names", "plural"]), errors);
     let established = old.at(&["status", "conditions"]).items().any(|condition| {
         condition.get("type").str() == "Established" && condition.get("status").str() == "True"
     });
@@ -331,10 +410,11 @@ pub(super) fn change(new: Field<'_>, old: Field<'_>, errors: &mut ErrorList) {
         immutable(spec.get("scope"), before.get("scope"), errors);
         immutable(spec.at(&["names", "kind"]), before.at(&["names", "kind"]), errors);
     }
+    immutable(spec.get("group"), before.get("group"), errors);
+    immutable(spec.at(&["names", "plural"]), before.at(&["names", "plural"]), errors);
     let preserve = spec.get("preserveUnknownFields");
     if preserve.bool() && !before.get("preserveUnknownFields").bool() {
         let text = "must be false in order to use defaults in the schema";
         errors.push(FieldError::invalid(preserve.path(), true, text));
     }
-    one_of(spec.get("scope"), &["Cluster", "Namespaced"], errors);
 }

@@ -33,7 +33,7 @@ fn definitions_and_policies() {
     );
     check(
         &|d| d["spec"]["versions"][0]["schema"] = Value::Null,
-        "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
+        "spec.versions[0].schema.openAPIV3Schema: Required value",
     );
     check(
         &|d| d["spec"]["names"]["listKind"] = "Foo".into(),
@@ -62,7 +62,7 @@ fn definitions_and_policies() {
         ADMISSION,
         "validatingwebhookconfigurations",
         webhook,
-        "webhooks[0].clientConfig.url: Invalid value: \"http://x\": 'https' is the only allowed URL scheme; got \"http\"",
+        "webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme",
     );
     create(
         ADMISSION,
@@ -201,7 +201,7 @@ fn definitions_of_kinds() {
         ),
         (
             json!({"spec": {"conversion": {"strategy": "Webhook"}}}),
-            "spec.conversion.webhook.clientConfig: Required value: required when strategy is set to Webhook".to_owned(),
+            "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook".to_owned(),
         ),
     ] {
         create(CRD, "customresourcedefinitions", merged(&good, &change), &expected);

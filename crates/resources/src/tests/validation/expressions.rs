@@ -87,7 +87,7 @@ fn rules_of_definitions_must_compile() {
     check(
         json!({"rule": "self.y > 0"}),
         &format!(
-            "{at}.rule: Invalid value: {{\"Rule\":\"self.y > 0\",\"Message\":\"\",\"MessageExpression\":\"\",\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}}: compilation failed: ERROR: <input>:1:5: undefined field 'y'"
+            "{at}.rule: Invalid value: {{\"Rule\":\"self.y \\u003e 0\",\"Message\":\"\",\"MessageExpression\":\"\",\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}}: compilation failed: ERROR: <input>:1:5: undefined field 'y'"
         ),
     );
     check(
