@@ -23,7 +23,7 @@ impl ApiError {
     pub fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
         Self(Box::new(Status {
             code: Some(code.into()),
-            reason: Some(reason.to_owned()),
+            reason: (!reason.is_empty()).then(|| reason.to_owned()),
             status: Some("Failure".to_owned()),
             message: Some(message.into()),
             ..Status::default()
@@ -104,6 +104,21 @@ impl ApiError {
     #[must_use]
     pub fn no_such_path() -> Self {
         Self::new(404, "NotFound", "the server could not find the requested resource")
+            .about_nothing()
+    }
+
+    /// 405: the path takes other methods.
+    #[must_use]
+    pub fn method_not_allowed() -> Self {
+        let text = "the server does not allow this method on the requested resource";
+        Self::new(405, "MethodNotAllowed", text).about_nothing()
+    }
+
+    /// Details that say nothing, as upstream's routes and patches give them.
+    #[must_use]
+    pub fn about_nothing(mut self) -> Self {
+        self.details();
+        self
     }
 
     /// 409: an object of that name exists.

@@ -3,10 +3,14 @@
 //!
 //! Invariant: no input makes it recurse or grow without bound; an alias bomb is an error.
 
+mod print;
+
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
+
+pub use print::to_string;
 
 /// A document nested more deeply is refused.
 const MAX_DEPTH: usize = 100;

@@ -18,6 +18,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use base::drain::Drain;
+use http::header::X_CONTENT_TYPE_OPTIONS;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
@@ -198,7 +199,7 @@ fn time_limit(info: &RequestInfo, query: &Query<'_>, longest: Duration) -> ApiRe
 }
 
 fn error_format(accept: Option<&HeaderValue>) -> Format {
-    let offer = Offer { shapes: true, protobuf: true, watch: false };
+    let offer = Offer { shapes: false, protobuf: true, watch: false };
     let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
     negotiate(accept, "", offer).map(|output| output.format).unwrap_or_default()
 }
@@ -257,7 +258,10 @@ async fn admit(arrived: Arrived, body: Body) -> Outcome {
     let mut asked = authz::attributes(&info, &query, caller);
     let impersonated = match impersonate::impersonate(&core, &asked, &parts.headers).await {
         Ok(impersonated) => impersonated,
-        Err(error) => return Outcome::failed(error),
+        Err(error) => {
+            let headers = vec![(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
+            return Outcome { headers, ..Outcome::failed(error) };
+        }
     };
     if let (Some(user), Some(recorder)) = (&impersonated, journal.recorder.get()) {
         recorder.acts_as(user);
@@ -268,9 +272,16 @@ async fn admit(arrived: Arrived, body: Body) -> Outcome {
     let attributes = asked;
     let mut headers = Vec::new();
     let result = async {
-        allow(&core, &attributes, &journal).await?;
-        authz::authorize_upgrade(&core, &attributes, &parts.headers).await?;
         let request = flow::request(&core, &parts, &info, &query, &attributes);
+        let allowed = match allow(&core, &attributes, &journal).await {
+            Ok(()) => authz::authorize_upgrade(&core, &attributes, &parts.headers).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = allowed {
+            headers.push((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
+            headers.extend(core.flow.headers(&request));
+            return Err(error);
+        }
         let asked = Instant::now();
         let admitted = core.flow.admit(&request).await;
         journal.waited(asked.elapsed());

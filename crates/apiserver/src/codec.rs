@@ -73,9 +73,7 @@ pub(crate) fn encode(value: &Value, format: Format, is_pretty: bool) -> ApiResul
             out.push(b'\n');
             Ok(out)
         }
-        Format::Yaml => {
-            serde_norway::to_string(value).map(String::into_bytes).map_err(ApiError::internal)
-        }
+        Format::Yaml => Ok(api::yaml::to_string(value).into_bytes()),
         Format::Protobuf => crate::proto::encode(value),
     }
 }

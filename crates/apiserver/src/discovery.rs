@@ -99,7 +99,7 @@ pub(crate) enum Form {
     /// `APIVersions`, `APIGroupList`, `APIGroup`, `APIResourceList`.
     Plain,
     /// `APIGroupDiscoveryList` of `apidiscovery.k8s.io/v2` or `v2beta1`.
-    Aggregated(&'static str),
+    Aggregated(&'static str, crate::negotiate::Format),
 }
 
 /// The document of a path (without a closing slash), if there is one.
@@ -110,14 +110,18 @@ pub(crate) fn document(
     form: Form,
     address: &str,
 ) -> Option<Document> {
-    let key = format!("{form:?} {path}");
+    // One document for all formats: they are made of it.
+    let key = match form {
+        Form::Plain => format!("Plain {path}"),
+        Form::Aggregated(version, _) => format!("{version} {path}"),
+    };
     if let Some(known) = snapshot.documents.made(versions.generation, &key) {
         return known;
     }
     let catalogue = Catalogue::new(snapshot, versions);
     let made = match form {
         Form::Plain => plain::document(&catalogue, path, address),
-        Form::Aggregated(version) => aggregated::document(&catalogue, path, version),
+        Form::Aggregated(version, _) => aggregated::document(&catalogue, path, version),
     };
     let document = made.map(|value| tagged(&value));
     snapshot.documents.keep(versions.generation, key, document.clone());

@@ -15,17 +15,16 @@ mod write;
 
 use std::sync::Arc;
 
-use api::names::GroupResource;
 use api::status::{ApiError, ApiResult};
 use auth::UserInfo;
 use axum::body::Body;
 use axum::response::Response;
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, Method};
 
 use crate::health;
 use crate::journal::Journal;
-use crate::negotiate::{Offer, Output, negotiate};
+use crate::negotiate::{Offer, Output, Shape, check_routed, negotiate};
 use crate::registry::Entry;
 use crate::request::{Query, RequestInfo};
 use crate::response;
@@ -80,7 +79,7 @@ pub(crate) async fn dispatch(mut call: Call, body: Body) -> ApiResult<Response> 
     let info = &call.info;
     let found = snapshot.find(&info.group, &info.version, &info.resource);
     let Some((entry, version)) = found.map(|(entry, version)| (entry.clone(), version)) else {
-        return Ok(no_such_resource(&call, &snapshot));
+        return Ok(no_such_path(&call.info.path, &snapshot));
     };
     drop(snapshot);
     call.info.version = version;
@@ -92,13 +91,20 @@ pub(crate) async fn dispatch(mut call: Call, body: Body) -> ApiResult<Response> 
     if !info.subresource.is_empty() {
         return subresource::serve(call, entry, body).await;
     }
-    if !entry.resource.info().has_verb(info.verb) {
-        return Err(wrong_method(&entry.gr, info.verb));
+    if !entry.resource.info().has_verb(info.verb) || call.parts.method == Method::HEAD {
+        return Err(ApiError::method_not_allowed());
+    }
+    let is_list = matches!(info.verb, "list" | "watch");
+    if !entry.resource.is_custom() {
+        check_routed(header(&call.parts.headers, "accept"), is_list)?;
     }
     let handler = entry.resource.virtual_handler();
     let shapes = handler.is_none() || info.verb != "create";
     let protobuf = has_protobuf(&entry, &info.version);
-    let output = call.negotiate(Offer { shapes, protobuf, watch: info.verb == "watch" })?;
+    let mut output = call.negotiate(Offer { shapes, protobuf, watch: false })?;
+    if info.verb == "watch" {
+        output = call.negotiate(Offer { shapes, protobuf, watch: true })?;
+    }
     call.journal.warn(entry.deprecation_warning(&call.info.version).map(str::to_owned));
     let target = Target { call, entry, output, conversions: Arc::default() };
     if let Some(handler) = handler {
@@ -113,22 +119,19 @@ fn has_protobuf(entry: &Entry, version: &str) -> bool {
         && api::proto::is_supported(&entry.api_version(version), &entry.resource.info().kind)
 }
 
-/// 405 in go-restful's words.
-pub(crate) fn wrong_method(resource: &GroupResource, _verb: &str) -> ApiError {
-    ApiError::new(
-        405,
-        "MethodNotAllowed",
-        "the server does not allow this method on the requested resource",
-    )
-    .about(resource, "")
-}
-
-fn no_such_resource(call: &Call, snapshot: &crate::registry::Snapshot) -> Response {
-    let served = snapshot.group_versions();
-    let known = served
-        .get(call.info.group.as_str())
-        .is_some_and(|versions| versions.contains(&call.info.version.as_str()));
-    if known {
+/// Upstream's routes have the built-in groups' paths: what is below them and nothing is answered
+/// with a `Status`. Elsewhere nobody is there to say more than HTTP's own 404.
+pub(crate) fn no_such_path(path: &str, snapshot: &crate::registry::Snapshot) -> Response {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let is_routed = match (parts.next(), parts.next()) {
+        (Some("api"), _) => true,
+        (Some("apis"), Some(group)) => snapshot
+            .entries()
+            .iter()
+            .any(|entry| &*entry.gr.group == group && !entry.resource.is_custom()),
+        _ => false,
+    };
+    if is_routed {
         response::error(&ApiError::no_such_path())
     } else {
         response::text(404, "404 page not found\n")
@@ -176,8 +179,40 @@ impl Target {
             "patch" if named => self.patch(None, body).await,
             "delete" if named => self.delete(body).await,
             "deletecollection" if self.has_place() => self.delete_collection(body).await,
-            verb => Err(wrong_method(&self.entry.gr, verb)),
+            _ => Err(ApiError::method_not_allowed()),
         }
+    }
+
+    /// Whether the client means a list where it gets one, and no list where it does not.
+    ///
+    /// # Errors
+    /// 406 when its metadata would come in the other form.
+    pub(crate) fn check_shape(&self, is_list: bool) -> ApiResult<()> {
+        let Shape::Partial(_) = self.output.shape else { return Ok(()) };
+        if self.output.names_list == is_list {
+            return Ok(());
+        }
+        let gr = &self.entry.gr;
+        let package = match gr.group.split('.').next().unwrap_or_default() {
+            "" => "core",
+            group => group,
+        };
+        let kind = &self.entry.resource.info().kind;
+        let list = if is_list { "List" } else { "" };
+        let go = match self.entry.resource.is_custom() {
+            true => format!("*unstructured.Unstructured{list}"),
+            false => format!("*{package}.{kind}{list}"),
+        };
+        let text = if is_list {
+            format!(
+                "you requested PartialObjectMetadata, but the requested object is a list ({go})"
+            )
+        } else {
+            format!(
+                "you requested PartialObjectMetadataList, but the requested object is not a list ({go})"
+            )
+        };
+        Err(ApiError::new(406, "NotAcceptable", text))
     }
 
     /// Whether a namespaced kind is written in a namespace.

@@ -63,8 +63,8 @@ pub(crate) struct Output {
     pub(crate) format: Format,
     pub(crate) shape: Shape,
     pub(crate) is_pretty: bool,
-    /// The client asked for `;stream=watch` and gets it back.
-    pub(crate) is_stream: bool,
+    /// Metadata was asked for as that of a list.
+    pub(crate) names_list: bool,
 }
 
 impl MetaVersion {
@@ -101,7 +101,7 @@ impl Output {
     pub(crate) fn stream_type(self) -> String {
         let media = self.format.media_type();
         match self.format {
-            Format::Json if !self.is_stream => media.to_owned(),
+            Format::Json => media.to_owned(),
             _ => format!("{media};stream=watch"),
         }
     }
@@ -173,11 +173,11 @@ pub(crate) fn negotiate(accept: &str, include: &str, offer: Offer) -> ApiResult<
         let format = match &*range.media {
             "*/*" | "application/*" | JSON => Format::Json,
             YAML if !offer.watch => Format::Yaml,
-            PROTOBUF if offer.protobuf => Format::Protobuf,
+            // Tables and metadata can be said of kinds that cannot.
+            PROTOBUF if offer.protobuf || range.param("as").is_some() => Format::Protobuf,
             _ => continue,
         };
-        let is_stream = offer.watch && range.param("stream") == Some("watch");
-        if range.param("stream").is_some() && !is_stream {
+        if range.param("stream").is_some_and(|stream| stream != "watch") {
             continue;
         }
         let shape = match range.param("as") {
@@ -190,9 +190,33 @@ pub(crate) fn negotiate(accept: &str, include: &str, offer: Offer) -> ApiResult<
         if format == Format::Protobuf && !has_protobuf(shape) {
             continue;
         }
-        return Ok(Output { format, shape, is_stream, is_pretty: false });
+        let names_list = range.param("as") == Some("PartialObjectMetadataList");
+        return Ok(Output { format, shape, names_list, is_pretty: false });
     }
     Err(not_acceptable(offer))
+}
+
+/// What upstream's routes ask before anybody else does: whether the client takes one of the media
+/// types that they list, by its name or as `*/*`.
+///
+/// # Errors
+/// 406 in the routes' own words.
+pub(crate) fn check_routed(accept: &str, is_list: bool) -> ApiResult<()> {
+    const STREAMS: [&str; 2] =
+        ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+    let accept = accept.trim();
+    let mut medias = accept.split(',').map(|range| range.split(';').next().unwrap_or_default());
+    if accept.is_empty()
+        || medias.any(|media| media.trim() == "*/*" || ANSWERS.contains(&media.trim()))
+    {
+        return Ok(());
+    }
+    let mut types = ANSWERS.to_vec();
+    if is_list {
+        types.extend(STREAMS);
+    }
+    let text = format!("406: Not Acceptable\n\nAvailable representations: {}", types.join(", "));
+    Err(ApiError::new(406, "NotAcceptable", text).about_nothing())
 }
 
 /// Whether a shape can be said in protobuf.
@@ -213,8 +237,7 @@ pub(crate) fn not_acceptable(offer: Offer) -> ApiError {
             &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"]
         }
         (true, false) => &["application/json;stream=watch"],
-        (false, true) => &ANSWERS,
-        (false, false) => &ANSWERS[..2],
+        (false, _) => &ANSWERS,
     };
     ApiError::not_acceptable(types)
 }
@@ -239,7 +262,7 @@ fn shape(
                 "Object" => Include::Object,
                 other => {
                     return Err(ApiError::bad_request(format!(
-                        "unrecognized includeObject value: {other:?}"
+                        "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
                     )));
                 }
             };
@@ -277,6 +300,16 @@ mod tests {
         check("application/json;q=0.5, application/yaml;q=0.9", Some((Format::Yaml, Shape::Whole)));
         check("application/json;as=Table;v=v7;g=meta.k8s.io", None);
         check("text/html", None);
+    }
+
+    #[test]
+    fn routes_take_media_types_by_name() {
+        for good in ["", "*/*", "text/html, */*;q=0.8", "application/json;as=Table"] {
+            assert!(check_routed(good, false).is_ok(), "{good}");
+        }
+        let refused = check_routed("application/*", true).unwrap_err();
+        assert!(refused.to_string().starts_with("406: Not Acceptable\n\nAvailable"), "{refused}");
+        assert!(refused.status().details.is_some());
     }
 
     #[test]

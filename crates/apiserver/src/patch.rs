@@ -31,18 +31,18 @@ impl PatchKind {
     /// # Errors
     /// 415 for those that the resource does not take.
     pub(crate) fn of(content_type: &str, entry: &Entry) -> ApiResult<Self> {
-        let supported: &[&str] = if entry.resource.is_custom() {
-            &[JSON_PATCH, MERGE_PATCH, APPLY_PATCH]
-        } else {
-            &[JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH]
-        };
+        let supported = &[JSON_PATCH, MERGE_PATCH, APPLY_PATCH];
         let media = content_type.split(';').next().unwrap_or_default().trim();
         match media {
             JSON_PATCH => Ok(Self::Json),
             MERGE_PATCH => Ok(Self::Merge),
             STRATEGIC_PATCH if !entry.resource.is_custom() => Ok(Self::Strategic),
             APPLY_PATCH => Ok(Self::Apply),
-            _ => Err(ApiError::unsupported_media_type(supported)),
+            _ if entry.resource.is_custom() => Err(ApiError::unsupported_media_type(supported)),
+            _ => {
+                let text = "415: Unsupported Media Type";
+                Err(ApiError::new(415, "UnsupportedMediaType", text).about_nothing())
+            }
         }
     }
 }

@@ -225,7 +225,7 @@ impl<'a> Renderer<'a> {
             write_json(&row.conditions, out);
         }
         match include {
-            Include::None => {}
+            Include::None => out.extend_from_slice(b",\"object\":null"),
             Include::Metadata => {
                 out.extend_from_slice(b",\"object\":");
                 partial_open(version, out);

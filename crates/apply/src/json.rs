@@ -37,10 +37,13 @@ type Applied<T> = Result<T, Inapplicable>;
 /// 400 when the patch is none, 413 when it has too many operations, 422 when one of them cannot be
 /// applied.
 pub fn json_patch(object: &Value, patch: &[u8]) -> ApiResult<Value> {
-    let operations: Vec<Operation> = serde_json::from_slice(patch).map_err(|error| {
-        let why = api::decode::json_syntax_error(patch).unwrap_or_else(|| error.to_string());
-        ApiError::bad_request(why)
+    // Nothing is no operation at all.
+    let operations: Option<Vec<Operation>> = serde_json::from_slice(patch).map_err(|error| {
+        let why =
+            api::decode::json_syntax_error(patch).unwrap_or_else(|| wrong_kind(patch, &error));
+        ApiError::bad_request(format!("error decoding patch: {why}"))
     })?;
+    let operations = operations.unwrap_or_default();
     if operations.len() > MAX_OPERATIONS {
         let count = operations.len();
         return Err(ApiError::new(
@@ -57,6 +60,18 @@ pub fn json_patch(object: &Value, patch: &[u8]) -> ApiResult<Value> {
         apply_one(&mut patched, operation, &mut copied).map_err(|Inapplicable| unprocessable())?;
     }
     Ok(patched)
+}
+
+/// Go's text for JSON that is no list of operations.
+fn wrong_kind(patch: &[u8], error: &serde_json::Error) -> String {
+    let found = match patch.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => "object",
+        Some(b'"') => "string",
+        Some(b't' | b'f') => "bool",
+        Some(b'-' | b'0'..=b'9') => "number",
+        _ => return error.to_string(),
+    };
+    format!("json: cannot unmarshal {found} into Go value of type []handlers.jsonPatchOp")
 }
 
 fn apply_one(document: &mut Value, operation: Operation, copied: &mut usize) -> Applied<()> {

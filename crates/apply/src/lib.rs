@@ -20,4 +20,5 @@ use api::status::ApiError;
 /// server's log.
 fn unprocessable() -> ApiError {
     ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request")
+        .about_nothing()
 }

@@ -311,6 +311,15 @@ impl FlowControl for Fairness {
         }
     }
 
+    fn headers(&self, request: &FlowRequest<'_>) -> Vec<(HeaderName, HeaderValue)> {
+        if request.is_long_running && request.verb() != "watch" {
+            return Vec::new();
+        }
+        let snapshot = self.snapshot.load_full();
+        let found = snapshot.schemas.iter().find(|one| one.matcher.matches(request.attributes));
+        found.map(|schema| schema.headers.to_vec()).unwrap_or_default()
+    }
+
     fn metrics(&self) -> String {
         metrics::render(self)
     }

@@ -105,9 +105,7 @@ impl LabelSelector {
     /// 400 with upstream's text.
     pub fn parse(text: &str) -> ApiResult<Self> {
         let mut parser = Parser { tokens: tokens(text), at: 0 };
-        let mut requirements = parser
-            .requirements()
-            .map_err(|why| ApiError::bad_request(format!("unable to parse requirement: {why}")))?;
+        let mut requirements = parser.requirements().map_err(ApiError::bad_request)?;
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { requirements, nothing: false })
     }
@@ -233,11 +231,11 @@ fn check(requirement: &Requirement) -> Result<(), String> {
     let Requirement { key, operator, values, .. } = requirement;
     let name = key.rsplit_once('/').map_or(key.as_str(), |(_, name)| name);
     if !is_name(name) {
-        return Err(format!("key: Invalid value: {key:?}: {NAME_RULE}"));
+        return Err(format!("<nil>: Invalid value: {key:?}: {NAME_RULE}"));
     }
     if name.len() > 63 {
         return Err(format!(
-            "key: Invalid value: {key:?}: name part must be no more than 63 bytes"
+            "<nil>: Invalid value: {key:?}: name part must be no more than 63 bytes"
         ));
     }
     match operator {
@@ -335,8 +333,8 @@ impl Parser {
             return Ok(requirements);
         }
         loop {
-            let requirement = self.requirement()?;
-            check(&requirement)?;
+            let read = self.requirement().and_then(|made| check(&made).map(|()| made));
+            let requirement = read.map_err(|why| format!("unable to parse requirement: {why}"))?;
             requirements.push(requirement);
             match self.next() {
                 Token::End => return Ok(requirements),
@@ -414,7 +412,10 @@ impl Parser {
                 }
                 Token::Symbol("," | ")") => String::new(),
                 other => {
-                    return Err(format!("found '{}', expected: ',', or identifier", other.shown()));
+                    return Err(format!(
+                        "found '{}', expected: ',', ')' or identifier",
+                        other.shown()
+                    ));
                 }
             };
             values.push(value);
@@ -482,7 +483,9 @@ mod tests {
         ] {
             let error = LabelSelector::parse(selector).unwrap_err();
             assert_eq!(error.code(), 400, "{selector}");
-            assert!(error.to_string().starts_with("unable to parse requirement: "), "{error}");
+            let of_all = ["app=a,", "a=b=c"].contains(&selector);
+            let start = if of_all { "found '" } else { "unable to parse requirement: " };
+            assert!(error.to_string().starts_with(start), "{error}");
         }
     }
 

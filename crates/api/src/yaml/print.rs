@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// An object as a YAML document.
-pub(crate) fn to_string(value: &Value) -> String {
+#[must_use]
+pub fn to_string(value: &Value) -> String {
     let mut text = String::new();
     match value {
         Value::Object(map) if !map.is_empty() => block(&mut text, value, 0),
@@ -266,7 +267,7 @@ mod tests {
         {
             let value = json!({"k": [text, {"n": text}]});
             let printed = to_string(&value);
-            let back = api::yaml::parse_all(printed.as_bytes()).unwrap();
+            let back = crate::yaml::parse_all(printed.as_bytes()).unwrap();
             assert_eq!(back[0].value, value, "{printed}");
         }
     }

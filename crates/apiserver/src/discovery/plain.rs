@@ -61,7 +61,10 @@ fn resources(catalogue: &Catalogue<'_>, group: &str, version: &str) -> Option<Va
             all.push(resource(entry, is_old));
         }
         let mut below: Vec<&Subresource> = entry.subresources.iter().collect();
-        below.sort_by(|left, right| left.name.cmp(&right.name));
+        // Those of custom kinds have an order of their own.
+        if !entry.resource.is_custom() {
+            below.sort_by(|left, right| left.name.cmp(&right.name));
+        }
         all.extend(below.into_iter().map(|one| subresource(entry, version, one)));
     }
     let mut found = json!({

@@ -128,6 +128,11 @@ pub trait FlowControl: Send + Sync {
     /// long-running requests need none.
     async fn admit(&self, request: &FlowRequest<'_>) -> Result<FlowPermit, FlowRefusal>;
 
+    /// The headers of a request that is not let in: it is told apart before it is judged.
+    fn headers(&self, _request: &FlowRequest<'_>) -> Vec<(HeaderName, HeaderValue)> {
+        Vec::new()
+    }
+
     /// What it has counted, as Prometheus text.
     fn metrics(&self) -> String {
         String::new()

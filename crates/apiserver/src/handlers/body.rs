@@ -11,6 +11,7 @@ use axum::body::Body;
 use super::options::{FieldValidation, WriteOptions};
 use super::{Target, header};
 use crate::codec::{self, Decoded};
+use crate::negotiate::Format;
 
 /// An object from a body, and the warnings that it earned.
 #[derive(Debug, Default)]
@@ -39,13 +40,35 @@ impl Target {
     ) -> ApiResult<Received> {
         let format = codec::body_format(header(&self.call.parts.headers, "content-type"))?;
         let bytes = codec::read_body(body).await?;
-        let mut decoded = codec::decode(&bytes, format, schema, gvk)
-            .map_err(|error| error.handled_as(&gvk.kind, &gvk.version))?;
+        let unrecognized = |why: &str| {
+            ApiError::bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): {why} ({})",
+                gvk.kind,
+                summary(&bytes)
+            ))
+        };
+        let mut decoded = codec::decode(&bytes, format, schema, gvk).map_err(|error| {
+            match unreadable(&bytes, format) {
+                Some(why) => unrecognized(&why),
+                None => error.handled_as(&gvk.kind, &gvk.version),
+            }
+        })?;
+        if self.entry.resource.is_custom() && object::kind(&decoded.object).is_empty() {
+            let text = String::from_utf8_lossy(&bytes);
+            return Err(unrecognized(&format!("Object 'Kind' is missing in '{text}'")));
+        }
         let is_older = |older: &&str| {
             join_api_version(&gvk.group, older) == object::api_version(&decoded.object)
         };
         if older.iter().any(is_older) {
             decoded.object["apiVersion"] = gvk.api_version().into();
+        }
+        let kind = object::kind(&decoded.object);
+        if self.entry.resource.is_custom() && kind != &*gvk.kind {
+            let wrong =
+                FieldError::invalid(Path::new("kind"), kind, format!("must be {}", gvk.kind));
+            let name = object::name(&decoded.object);
+            return Err(ApiError::invalid(&gvk.group, &gvk.kind, name, &[wrong]));
         }
         check_kind(&mut decoded.object, gvk)?;
         let options = WriteOptions::of(&self.call.query, "CreateOptions")?;
@@ -79,24 +102,103 @@ fn check_kind(value: &mut Value, gvk: &Gvk) -> ApiResult<()> {
         )));
     }
     let api_version = gvk.api_version();
-    let given = object::api_version(value);
-    if given.is_empty() {
-        value["apiVersion"] = api_version.into();
-    } else if given != api_version {
-        return Err(ApiError::bad_request(format!(
-            "the API version in the data ({given}) does not match the expected API version ({api_version})"
-        )));
+    let (given_version, given_kind) = (object::api_version(value), object::kind(value));
+    let is_other_version = !given_version.is_empty() && given_version != api_version;
+    let is_other_kind = !given_kind.is_empty() && given_kind != &*gvk.kind;
+    if is_other_version || is_other_kind {
+        let given_version = if given_version.is_empty() { &api_version } else { given_version };
+        let given_kind = if given_kind.is_empty() { &gvk.kind } else { given_kind };
+        return Err(other_kind(given_version, given_kind, gvk));
     }
-    let given = object::kind(value);
-    if given.is_empty() {
+    if given_version.is_empty() {
+        value["apiVersion"] = api_version.into();
+    }
+    if object::kind(value).is_empty() {
         value["kind"] = (&*gvk.kind).into();
-    } else if given != &*gvk.kind {
-        return Err(ApiError::bad_request(format!(
-            "{given} in version {:?} cannot be handled as a {}: converting ({given}) to ({}): unknown conversion",
-            gvk.version, gvk.kind, gvk.kind
-        )));
     }
     Ok(())
+}
+
+/// 400 for an object of another kind: one that nobody knows, one of another version of the same
+/// kind, or one that has nothing to do with it.
+fn other_kind(api_version: &str, kind: &str, wanted: &Gvk) -> ApiError {
+    let (group, version) = api::names::split_api_version(api_version);
+    let is_same_kind = *group == *wanted.group && *kind == *wanted.kind;
+    let is_known = api::schema::by_kind(group, version, kind).is_some();
+    let why = if is_same_kind && is_known
+        || api::schema::by_kind(&wanted.group, &wanted.version, &wanted.kind).is_none()
+    {
+        return ApiError::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({})",
+            wanted.api_version()
+        ));
+    } else if is_known {
+        let package = wanted.group.split('.').next().unwrap_or_default();
+        let package = if package.is_empty() { "core" } else { package };
+        format!("converting ({version}.{kind}) to ({package}.{}): unknown conversion", wanted.kind)
+    } else {
+        format!(
+            "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        )
+    };
+    ApiError::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {}: {why}",
+        wanted.kind
+    ))
+}
+
+/// Why nobody can tell what a body is of: its text is none of its format, or it is no object.
+fn unreadable(bytes: &[u8], format: Format) -> Option<String> {
+    const WANTED: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let value = match format {
+        Format::Protobuf if bytes.is_empty() => return Some("empty data".to_owned()),
+        Format::Protobuf => {
+            let why = api::proto::envelope(bytes).err()?.to_string();
+            return Some(why);
+        }
+        Format::Yaml => match api::yaml::parse(bytes) {
+            Ok(document) => document.value,
+            Err(error) => return Some(error.to_string()),
+        },
+        Format::Json => {
+            if let Some(why) = api::decode::json_syntax_error(bytes) {
+                return Some(format!("couldn't get version/kind; json parse error: {why}"));
+            }
+            serde_json::from_slice(bytes).ok()?
+        }
+    };
+    let found = match value {
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Null | Value::Object(_) => return None,
+    };
+    Some(format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type {WANTED}"
+    ))
+}
+
+/// The beginning of a body, as errors show it: text when it looks like JSON.
+fn summary(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    const LEN_MAX: usize = 30;
+    if bytes.is_empty() {
+        return "<empty>".to_owned();
+    }
+    let shown = &bytes[..bytes.len().min(LEN_MAX)];
+    let mut text = String::new();
+    if shown[0] == b'{' {
+        text.push_str(&String::from_utf8_lossy(shown));
+    } else {
+        for byte in shown {
+            let _ = write!(text, "{byte:02x}");
+        }
+    }
+    if bytes.len() > LEN_MAX {
+        text.push_str(" ...");
+    }
+    text
 }
 
 /// 422 for a patch that leads to something that is no object of the kind, or (strictly) has more
@@ -110,9 +212,9 @@ pub(crate) fn bad_patch(patch: &str, why: &str) -> ApiError {
 pub(crate) fn canonical(
     value: Value,
     before: &Value,
-    patch: &str,
+    patch: impl FnOnce() -> String,
     schema: &Schema,
 ) -> ApiResult<Decoded> {
     api::decode::value_from(value, before, schema)
-        .map_err(|error| bad_patch(patch, &error.to_string()))
+        .map_err(|error| bad_patch(&patch(), &error.to_string()))
 }

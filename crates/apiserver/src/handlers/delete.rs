@@ -64,7 +64,8 @@ impl Target {
         }
         let mut errors = Vec::new();
         let values = object::list_at(&json, &["dryRun"]).iter().filter_map(Value::as_str);
-        let dry_run = check_dry_run(values.chain(query.all("dryRun")), &mut errors);
+        // A body says it all: upstream does not look at the query then.
+        let dry_run = check_dry_run(values, &mut errors);
         ApiError::check("meta.k8s.io", "DeleteOptions", "", &errors)?;
         json["kind"] = "DeleteOptions".into();
         json["apiVersion"] = "meta.k8s.io/v1".into();

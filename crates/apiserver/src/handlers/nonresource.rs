@@ -3,17 +3,16 @@
 mod openapi;
 
 use api::Value;
-use api::names::GroupResource;
 use api::status::{ApiError, ApiResult};
 use axum::response::Response;
 use http::Method;
-use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 
 use super::remote::Others;
 use super::{Call, header};
 use crate::discovery::{self, Document, Form};
 use crate::health;
-use crate::negotiate::{Format, Offer, negotiate, parse_accept};
+use crate::negotiate::{Format, Offer, check_routed, negotiate, parse_accept};
 use crate::response;
 
 /// Serves a path that is no resource.
@@ -27,8 +26,8 @@ pub(super) fn serve(call: &Call, others: &Others) -> ApiResult<Response> {
         headers.insert(http::header::CONTENT_TYPE, media_type);
         return Ok(answer);
     }
-    if !matches!(call.parts.method, Method::GET | Method::HEAD) {
-        return Err(super::wrong_method(&GroupResource::new("", ""), call.info.verb));
+    if !is_known(path, &call.parts.method) {
+        return Err(ApiError::method_not_allowed());
     }
     match path.trim_end_matches('/') {
         "" if path == "/" || path.is_empty() => root(call, others),
@@ -63,6 +62,17 @@ fn exposition(text: String) -> Response {
     response::bytes(200, "text/plain; version=0.0.4; charset=utf-8", text)
 }
 
+/// Whether a path takes a method: those behind upstream's routes take `GET` alone, the others do
+/// not look at it.
+fn is_known(path: &str, method: &Method) -> bool {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    match parts.as_slice() {
+        [] | ["apis"] | ["apis", _] | ["openapi", ..] => true,
+        ["api", ..] | ["apis", ..] | ["version"] => *method == Method::GET,
+        _ => matches!(*method, Method::GET | Method::HEAD),
+    }
+}
+
 /// The paths that are served.
 fn root(call: &Call, others: &Others) -> ApiResult<Response> {
     let snapshot = call.core.registry.snapshot();
@@ -93,12 +103,14 @@ fn root(call: &Call, others: &Others) -> ApiResult<Response> {
 /// Which form of discovery the client wants most.
 fn discovery_form(accept: &str) -> Form {
     for range in parse_accept(accept) {
-        let fits = range.media == "application/json"
-            && range.param("g") == Some("apidiscovery.k8s.io")
+        let fits = range.param("g") == Some("apidiscovery.k8s.io")
             && range.param("as") == Some("APIGroupDiscoveryList");
-        match range.param("v") {
-            Some("v2") if fits => return Form::Aggregated("v2"),
-            Some("v2beta1") if fits => return Form::Aggregated("v2beta1"),
+        let format = [Format::Json, Format::Yaml, Format::Protobuf]
+            .into_iter()
+            .find(|format| fits && format.media_type() == range.media);
+        match (range.param("v"), format) {
+            (Some("v2"), Some(format)) => return Form::Aggregated("v2", format),
+            (Some("v2beta1"), Some(format)) => return Form::Aggregated("v2beta1", format),
             _ => {}
         }
         if range.media == "application/json" && range.param("as").is_none() {
@@ -117,23 +129,25 @@ fn discover(call: &Call, others: &Others, path: &str) -> ApiResult<Response> {
     let found =
         discovery::document(&snapshot, &others.versions, path, form, &core.advertise_address);
     let Some(found) = found else {
-        return Ok(response::text(404, "404 page not found\n"));
+        return Ok(super::no_such_path(&call.info.path, &snapshot));
     };
     Ok(match form {
-        Form::Aggregated(version) => tagged(
-            call,
-            &found,
-            &format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"),
-        ),
+        Form::Aggregated(version, format) => {
+            let media = format.media_type();
+            let media =
+                format!("{media};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+            let json = crate::codec::transcode(found.json.to_vec(), format, false)?;
+            let found = Document { json: json.into(), tag: found.tag };
+            let mut answer = tagged(call, &found, &media);
+            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+            answer
+        }
         Form::Plain => {
             let offer = Offer { shapes: false, protobuf: true, watch: false };
+            check_routed(accept, false)?;
             let output = negotiate(accept, "", offer)?;
             let body = plain_body(call, &found, output.format)?;
-            let mut answer = response::object(200, output, body);
-            if top {
-                answer.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
-            }
-            answer
+            response::object(200, output, body)
         }
     })
 }

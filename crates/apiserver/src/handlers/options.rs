@@ -29,7 +29,24 @@ pub(crate) struct WriteOptions {
 impl WriteOptions {
     /// Reads them; `kind` is `CreateOptions` or its like.
     pub(crate) fn of(query: &Query<'_>, kind: &str) -> ApiResult<Self> {
+        Self::read(query, kind, Vec::new())
+    }
+
+    /// Reads those of a patch.
+    pub(crate) fn of_patch(query: &Query<'_>, is_apply: bool) -> ApiResult<Self> {
         let mut errors = Vec::new();
+        if is_apply && query.text("fieldManager").is_empty() {
+            let path = Path::new("fieldManager");
+            errors.push(FieldError::required(path, "is required for apply patch"));
+        }
+        if !is_apply && query.get("force").is_some() {
+            let path = Path::new("force");
+            errors.push(FieldError::forbidden(path, "may not be specified for non-apply patch"));
+        }
+        Self::read(query, "PatchOptions", errors)
+    }
+
+    fn read(query: &Query<'_>, kind: &str, mut errors: Vec<FieldError>) -> ApiResult<Self> {
         let dry_run = check_dry_run(query.all("dryRun"), &mut errors);
         let given = query.text("fieldValidation");
         let validation = match given {
@@ -40,7 +57,7 @@ impl WriteOptions {
                 errors.push(FieldError::not_supported(
                     Path::new("fieldValidation"),
                     other,
-                    &["Ignore", "Strict", "Warn"],
+                    &["", "Ignore", "Strict", "Warn"],
                 ));
                 FieldValidation::Warn
             }
@@ -103,11 +120,14 @@ impl ListOptions {
             check_list(matching, version_text, continue_token, send_initial)
         };
         ApiError::check("meta.k8s.io", "ListOptions", "", &errors)?;
-        let version = parse_version(version_text)?;
-        if !continue_token.is_empty() && version.is_some_and(|version| version != 0) {
-            return Err(ApiError::bad_request(
-                "specifying resource version is not allowed when using continue",
-            ));
+        let version = parse_version(version_text, is_watch)?;
+        if !continue_token.is_empty() {
+            crate::storage::list::check_token(continue_token)?;
+            if version.is_some_and(|version| version != 0) {
+                return Err(ApiError::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
+            }
         }
         Ok(Self {
             version,
@@ -165,14 +185,18 @@ fn number(query: &Query<'_>, key: &str) -> ApiResult<Option<i64>> {
     })
 }
 
-fn parse_version(text: &str) -> ApiResult<Option<u64>> {
+/// Upstream's stores read it: to lists it is a bad request, and to watches a failure of theirs.
+fn parse_version(text: &str, is_watch: bool) -> ApiResult<Option<u64>> {
     if text.is_empty() {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
         let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
         let error = FieldError::invalid(Path::new("resourceVersion"), text, why);
-        ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error])
+        match is_watch {
+            true => ApiError::new(500, "", error.to_string()),
+            false => ApiError::bad_request(format!("invalid resource version: {error}")),
+        }
     })
 }
 
@@ -206,7 +230,7 @@ fn check_list(
         forbid("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
     }
     if !matches!(matching, "Exact" | "NotOlderThan") {
-        errors.push(FieldError::not_supported(
+        errors.push(FieldError::not_supported_in(
             Path::new(MATCH),
             matching,
             &["Exact", "NotOlderThan", ""],
@@ -265,7 +289,7 @@ mod tests {
         no(
             "resourceVersionMatch=x&resourceVersion=1",
             &[
-                "resourceVersionMatch: Unsupported value: \"x\": supported values: \"\", \"Exact\", \"NotOlderThan\"",
+                "resourceVersionMatch: Unsupported value: \"x\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
             ],
         );
         no(
@@ -285,9 +309,14 @@ mod tests {
             "sendInitialEvents=true",
             &["sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"],
         );
-        no("resourceVersion=x", &["resourceVersion: Invalid value"]);
-        let text = "specifying resource version is not allowed when using continue";
+        let text = "invalid resource version: resourceVersion: Invalid value: \"x\"";
+        check("resourceVersion=x", false, 400, &[text]);
+        check("resourceVersion=x", true, 500, &["resourceVersion: Invalid value"]);
+        let text = "invalid continue token: continue key is not valid: ";
         check("continue=x&resourceVersion=5", false, 400, &[text]);
+        let token = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6NSwic3RhcnQiOiJhXHUwMDAwIn0";
+        let text = "specifying resource version is not allowed when using continue";
+        check(&format!("continue={token}&resourceVersion=5"), false, 400, &[text]);
         let text = "strconv.ParseInt: parsing \"x\": invalid syntax";
         check("limit=x", false, 400, &[text]);
         check("timeoutSeconds=x", true, 400, &[text]);

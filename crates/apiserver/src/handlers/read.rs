@@ -24,6 +24,7 @@ impl Target {
     pub(super) async fn get(&self) -> ApiResult<Response> {
         let options = ListOptions::of(&self.call.query, false)?;
         let found = self.find(options.list_version()).await?;
+        self.check_shape(false)?;
         let body = self.renderer().stored(&found)?;
         Ok(self.finish(200, body))
     }
@@ -69,6 +70,7 @@ impl Target {
             version: options.list_version(),
         };
         let page = self.call.core.storage.list(&self.entry, &selection, request).await?;
+        self.check_shape(true)?;
         let body = self.renderer().list(&page)?;
         Ok(self.finish(200, body))
     }
@@ -103,7 +105,7 @@ impl Target {
                 let found = found.ok_or_else(|| ApiError::not_found(&self.entry.gr, name))?;
                 (200, self.renderer().value(found)?)
             }
-            verb => return Err(super::wrong_method(&self.entry.gr, verb)),
+            _ => return Err(ApiError::method_not_allowed()),
         };
         Ok(self.finish(code, bytes))
     }

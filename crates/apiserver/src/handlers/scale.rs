@@ -13,7 +13,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::options::WriteOptions;
-use super::{Target, header, wrong_method};
+use super::{Target, header};
 use crate::codec;
 use crate::patch::{Patch, PatchKind};
 use crate::resource::ScalePaths;
@@ -78,7 +78,7 @@ impl Target {
             }
             "update" => self.scale_update(paths, body).await,
             "patch" => self.scale_patch(paths, body).await,
-            verb => Err(wrong_method(&self.entry.gr, verb)),
+            _ => Err(ApiError::method_not_allowed()),
         }
     }
 
@@ -128,7 +128,7 @@ impl Target {
         let change = |old: &Value| {
             let scale = scale_of(old, paths);
             let patched = patch.apply(&scale, &schema)?;
-            let scale = super::body::canonical(patched, &scale, &text, &schema)?.object;
+            let scale = super::body::canonical(patched, &scale, || text.clone(), &schema)?.object;
             with_scale(old, &scale, paths)
         };
         self.scale_write(paths, Vec::new(), &change).await

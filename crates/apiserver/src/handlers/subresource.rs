@@ -7,28 +7,48 @@ use api::names::Gvk;
 use api::status::{ApiError, ApiResult};
 use axum::body::Body;
 use axum::response::Response;
-use http::Request;
+use http::{Method, Request};
 
 use super::messages::Messages;
-use super::{Call, Target, wrong_method};
+use super::{Call, Target};
 use crate::admission::Operation;
-use crate::negotiate::{Offer, Output};
+use crate::negotiate::{Offer, Output, check_routed};
 use crate::registry::Entry;
 use crate::resource::{
     Subresource, SubresourceAnswer, SubresourceBehaviour, SubresourceHandler, SubresourceRequest,
 };
 use crate::response;
 
+/// The methods of a proxy.
+const PROXIED: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
 /// Serves a request to a subresource.
 pub(super) async fn serve(call: Call, entry: Arc<Entry>, body: Body) -> ApiResult<Response> {
     let Some(found) = entry.subresource(&call.info.subresource).cloned() else {
-        return Err(ApiError::no_such_path());
+        return Err(match entry.resource.is_custom() {
+            true => ApiError::not_found(&entry.gr, &call.info.name),
+            false => ApiError::no_such_path(),
+        });
     };
     let verb = call.info.verb;
     let connects =
         matches!(&found.behaviour, SubresourceBehaviour::Custom(handler) if handler.is_connect());
-    if !connects && !found.verbs.iter().any(|known| known == verb) {
-        return Err(wrong_method(&entry.gr, verb));
+    let method = &call.parts.method;
+    // What is proxied may be asked in any of HTTP's own ways.
+    let is_known = match connects && found.name == "proxy" {
+        true => PROXIED.contains(method),
+        false => *method != Method::HEAD && found.verbs.iter().any(|known| known == verb),
+    };
+    if !is_known {
+        return Err(ApiError::method_not_allowed());
     }
     if !call.info.rest.is_empty() && !connects {
         return Err(ApiError::no_such_path());
@@ -43,6 +63,9 @@ pub(super) async fn serve(call: Call, entry: Arc<Entry>, body: Body) -> ApiResul
     let output = if connects {
         Output::default()
     } else {
+        if !entry.resource.is_custom() {
+            check_routed(super::header(&call.parts.headers, "accept"), false)?;
+        }
         call.negotiate(Offer { shapes, protobuf, watch: false })?
     };
     let target = Target { call, entry, output, conversions: Arc::default() };
@@ -51,7 +74,7 @@ pub(super) async fn serve(call: Call, entry: Arc<Entry>, body: Body) -> ApiResul
             "get" => target.get().await,
             "update" => target.update(Some(&found.name), body).await,
             "patch" => target.patch(Some(&found.name), body).await,
-            other => Err(wrong_method(&target.entry.gr, other)),
+            _ => Err(ApiError::method_not_allowed()),
         },
         SubresourceBehaviour::Scale(paths) => target.scale(&paths, body).await,
         SubresourceBehaviour::Custom(handler) => target.custom(&found, handler, body).await,

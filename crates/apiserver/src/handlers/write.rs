@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use api::Value;
 use api::decode::strict_text;
-use api::field::{FieldError, Path};
 use api::object;
 use api::schema::Schema;
 use api::status::{ApiError, ApiResult};
@@ -76,7 +75,8 @@ impl Target {
     pub(super) async fn update(self, subresource: Option<&str>, body: Body) -> ApiResult<Response> {
         let options = WriteOptions::of(&self.call.query, "UpdateOptions")?;
         let received = self.decode_body(body).await?;
-        self.check_name(&received.value)?;
+        self.check_name(&received.value)
+            .inspect_err(|_| self.call.journal.warn(received.warnings.clone()))?;
         let manager = self.call.manager();
         let mut op = self.op(subresource, &manager, options.dry_run, "UpdateOptions");
         op.warnings = received.warnings;
@@ -91,8 +91,8 @@ impl Target {
     pub(super) async fn patch(self, subresource: Option<&str>, body: Body) -> ApiResult<Response> {
         let content_type = header(&self.call.parts.headers, "content-type");
         let kind = PatchKind::of(content_type, &self.entry)?;
-        let options = WriteOptions::of(&self.call.query, "PatchOptions")?;
-        check_patch_options(kind, &options, self.call.query.text("fieldManager"))?;
+        let is_apply = kind == PatchKind::Apply;
+        let options = WriteOptions::of_patch(&self.call.query, is_apply)?;
         let bytes = codec::read_body(body).await?;
         let manager = self.call.manager();
         // To admission a patch is an update, with an update's options.
@@ -153,8 +153,8 @@ impl Target {
         warnings: &[String],
     ) -> ApiResult<Response> {
         let api_version = self.entry.api_version(&self.call.info.version);
-        let plain = Output { is_stream: self.output.is_stream, ..Output::default() };
-        let copied = written.filter(|one| self.output == plain && one.is_in(&api_version));
+        let copied =
+            written.filter(|one| self.output == Output::default() && one.is_in(&api_version));
         let Some(written) = copied else { return self.answer(code, value, warnings) };
         let mut answer = self.finish(code, self.renderer().stored(written)?);
         response::add_warnings(&mut answer, warnings);
@@ -172,20 +172,6 @@ impl Target {
         response::add_warnings(&mut answer, warnings);
         Ok(answer)
     }
-}
-
-fn check_patch_options(kind: PatchKind, options: &WriteOptions, manager: &str) -> ApiResult<()> {
-    let mut errors = Vec::new();
-    let apply = kind == PatchKind::Apply;
-    if apply && manager.is_empty() {
-        let path = Path::new("fieldManager");
-        errors.push(FieldError::required(path, "is required for apply patch"));
-    }
-    if !apply && options.force.is_some() {
-        let path = Path::new("force");
-        errors.push(FieldError::forbidden(path, "may not be specified for non-apply patch"));
-    }
-    ApiError::check("meta.k8s.io", "PatchOptions", "", &errors)
 }
 
 /// What is done to the object.
@@ -225,6 +211,7 @@ impl<'a> PatchWork<'a> {
         let decoded = api::decode::untyped(&bytes, format).map_err(|error| {
             ApiError::bad_request(match kind {
                 PatchKind::Apply => format!("error decoding YAML: {error}"),
+                PatchKind::Strategic => error.to_string(),
                 _ => format!("error decoding patch: {error}"),
             })
         })?;
@@ -282,7 +269,7 @@ impl<'a> PatchWork<'a> {
             (Work::Apply(configuration), shown) => self.applied(shown, configuration)?,
         };
         let before = shown.unwrap_or(&Value::Null);
-        let decoded = canonical(patched, before, &self.text, &self.schema)?;
+        let decoded = canonical(patched, before, || self.misfit(shown), &self.schema)?;
         self.note(&decoded.strict)?;
         let new = decoded.object;
         target.check_name(&new)?;
@@ -290,6 +277,17 @@ impl<'a> PatchWork<'a> {
             return Ok(new);
         }
         resource.convert(new, &info.storage_version)
+    }
+
+    /// What an error shows when the result is no object of its kind: what the patch made; a strategic
+    /// one is shown itself.
+    fn misfit(&self, shown: Option<&Value>) -> String {
+        match (&self.work, shown) {
+            (Work::Patch(patch @ (Patch::Json(_) | Patch::Merge(_))), Some(shown)) => {
+                patch.apply(shown, &self.schema).map_or(self.text.clone(), |made| made.to_string())
+            }
+            _ => self.text.clone(),
+        }
     }
 
     fn applied(&self, live: Option<&Value>, configuration: &Value) -> ApiResult<Value> {

@@ -14,7 +14,7 @@ use store::{Range, Revision, StoreError};
 
 use super::selection::Selection;
 use super::stored::Stored;
-use super::{Cacher, Storage, store_error, too_large};
+use super::{Cacher, Storage, store_error, too_far, too_large};
 use crate::registry::Entry;
 
 /// How long a request waits for a resource version that was not given yet.
@@ -90,7 +90,13 @@ impl Storage {
                 self.fresh(rv).await?;
                 scan.cached(None, request.limit).await
             }
-            Version::Exact(rv) => scan.at(rv, None, request.limit).await.map_err(store_error)?,
+            Version::Exact(rv) => {
+                scan.at(rv, None, request.limit).await.map_err(|error| match error {
+                    // Nothing is waited for: it does not help to come again soon.
+                    StoreError::Future { requested, newest } => too_far(requested, newest),
+                    error => store_error(error),
+                })?
+            }
         }
     }
 
@@ -257,13 +263,25 @@ pub(crate) fn range_prefix(cacher: &Cacher, namespace: &str) -> String {
     }
 }
 
+/// Whether a continue token can be read.
+///
+/// # Errors
+/// 400 when it cannot.
+pub(crate) fn check_token(text: &str) -> ApiResult<()> {
+    parse_token(text).map(drop)
+}
+
 fn parse_token(text: &str) -> ApiResult<Token> {
-    let invalid = |why: String| ApiError::bad_request(format!("continue key is not valid: {why}"));
+    let invalid = |why: String| {
+        let text = format!("invalid continue token: continue key is not valid: {why}");
+        ApiError::bad_request(text)
+    };
     let bytes = URL_SAFE_NO_PAD
         .decode(text.trim_end_matches('='))
         .map_err(|error| invalid(error.to_string()))?;
-    let token: Token =
-        serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let token: Token = serde_json::from_slice(&bytes).map_err(|error| {
+        invalid(api::decode::json_syntax_error(&bytes).unwrap_or_else(|| error.to_string()))
+    })?;
     if token.v != TOKEN_VERSION {
         return Err(invalid(format!(
             "server does not recognize this encoded version {:?}",

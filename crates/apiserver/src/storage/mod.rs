@@ -149,8 +149,15 @@ pub(crate) fn store_error(error: StoreError) -> ApiError {
 
 /// 504: the resource version was not given yet.
 pub(crate) fn too_large(requested: Revision, newest: Revision) -> ApiError {
+    too_far(requested, newest).retry_after_seconds(1)
+}
+
+/// The same, of a snapshot that is not waited for.
+pub(crate) fn too_far(requested: Revision, newest: Revision) -> ApiError {
     let text = format!("Too large resource version: {requested}, current: {newest}");
-    ApiError::new(504, "Timeout", format!("Timeout: {text}"))
-        .cause("ResourceVersionTooLarge", "Too large resource version", "")
-        .retry_after_seconds(1)
+    ApiError::new(504, "Timeout", format!("Timeout: {text}")).cause(
+        "ResourceVersionTooLarge",
+        "Too large resource version",
+        "",
+    )
 }

@@ -92,7 +92,8 @@ async fn dry_run_stores_nothing() {
     let patch = json!({"data": {"a": "9"}});
     let shown = f.patch(&format!("{MAPS}/a?dryRun=All"), MERGE, patch).await.expect(200);
     assert_eq!(shown["data"]["a"], "9");
-    f.delete(&format!("{MAPS}/a?dryRun=All"), json!({})).await.expect(200);
+    f.delete(&format!("{MAPS}/a"), json!({"dryRun": ["All"]})).await.expect(200);
+    f.call(http::Method::DELETE, &format!("{MAPS}/a?dryRun=All"), &[], "").await.expect(200);
     assert_eq!(f.get(&format!("{MAPS}/a")).await.expect(200)["data"]["a"], "1");
     f.post(&format!("{MAPS}?dryRun=Some"), config_map("b")).await.expect(422);
 }

@@ -283,6 +283,9 @@ fn check_configuration(applied: &Value, options: &ApplyOptions<'_>) -> ApiResult
         return Err(ApiError::bad_request("error decoding YAML: expected a map"));
     }
     let version = api::object::api_version(applied);
+    if version.is_empty() && api::object::kind(applied).is_empty() {
+        return Err(ApiError::bad_request("invalid object type: /, Kind="));
+    }
     if version != options.api_version {
         return Err(ApiError::bad_request(format!(
             "Incorrect version specified in apply patch. Specified patch version: {version}, expected: {}",

@@ -1,9 +1,7 @@
 //! Ways to print objects, by `-o`.
 
 pub(crate) mod table;
-pub(crate) mod yaml;
-
-use std::io::Write as _;
+pub(crate) use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail};
 use api::Value;
@@ -90,7 +88,7 @@ impl Output {
                 serde::Serialize::serialize(object, &mut serializer)?;
                 writeln!(out)?;
             }
-            Self::Yaml => write!(out, "{}", yaml::to_string(object))?,
+            Self::Yaml => write!(out, "{}", api::yaml::to_string(object))?,
             Self::Name => {
                 let name = api::object::name(object);
                 match mapping {

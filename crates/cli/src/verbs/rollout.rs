@@ -287,7 +287,7 @@ async fn history(
         crate::outln!("{form}/{} with revision #{wanted}", name(object));
         crate::outln!("Pod Template:");
         let template = at(set, &["spec", "template"]).cloned().unwrap_or_default();
-        crate::out!("{}", crate::print::yaml::to_string(&template));
+        crate::out!("{}", api::yaml::to_string(&template));
         return Ok(());
     }
     crate::outln!("{form}/{} ", name(object));

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 
-use crate::print::yaml;
 use crate::verb::{Ctx, Verb};
+use api::yaml;
 
 /// The version of Kubernetes that Ferry is, with its own behind it.
 pub(crate) const GIT_VERSION: &str = concat!("v1.36.0+ferry", env!("CARGO_PKG_VERSION_MINOR"));

@@ -1,7 +1,6 @@
 //! ReplicaSet: a number of equal pods; and the rules that it shares with its elder, the
 //! ReplicationController.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use api::Value;
@@ -21,16 +20,14 @@ use crate::table;
 /// The kind.
 #[must_use]
 pub fn kind() -> Arc<dyn Resource> {
-    Kind::of("apps", "replicasets")
-        .tracks_generation()
-        .selectable(&["status.replicas"])
-        .scaled_by(&["spec", "selector"])
-        .rules(Replicas {
+    Kind::of("apps", "replicasets").tracks_generation().scaled_by(&["spec", "selector"]).rules(
+        Replicas {
             default: |object| defaults::template(object, &["spec", "template"]),
             validate: |spec, errors| selector_and_template(spec, "replicaset", errors),
             keeps_selector: true,
             selector_text: table::selector,
-        })
+        },
+    )
 }
 
 /// The rules of a kind that keeps a number of equal pods. What differs is the form of the selector.
@@ -90,12 +87,6 @@ impl Rules for Replicas {
             not_more(status, field, "replicas", errors);
         }
         not_more(status, "availableReplicas", "readyReplicas", errors);
-    }
-
-    /// `status.replicas`, 0 when nobody has counted.
-    fn field<'a>(&self, object: &'a Value, name: &str) -> Option<Cow<'a, str>> {
-        (name == "status.replicas")
-            .then(|| table::number(object, &["status", "replicas"]).to_string().into())
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
