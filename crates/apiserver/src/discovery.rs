@@ -5,6 +5,7 @@
 
 mod aggregated;
 mod catalogue;
+mod order;
 mod plain;
 
 use std::collections::HashMap;
@@ -145,7 +146,7 @@ pub(crate) fn paths(snapshot: &Snapshot, versions: &ServedVersions) -> Vec<Strin
 
 fn tagged(value: &Value) -> Document {
     let mut json = Vec::new();
-    crate::storage::stored::write_ordered(value, &mut json);
+    order::write(value, &mut json);
     json.push(b'\n');
     let tag = tag_of(&json);
     Document { json: json.into(), tag }
