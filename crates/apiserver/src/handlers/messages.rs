@@ -8,7 +8,7 @@ use std::sync::Arc;
 use api::status::{ApiError, ApiResult};
 use axum::body::Body;
 use axum::extract::FromRequestParts as _;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
 use base64::Engine as _;
 use bytes::Bytes;
@@ -63,6 +63,7 @@ impl Messages {
 async fn pass(mut socket: WebSocket, body: Body, is_text: bool) {
     let mut chunks = body.into_data_stream();
     let mut next = Some(Bytes::new());
+    let mut close = None;
     while let Some(chunk) = next {
         let message = if is_text {
             Message::Text(base64::engine::general_purpose::STANDARD.encode(&chunk).into())
@@ -74,8 +75,16 @@ async fn pass(mut socket: WebSocket, body: Body, is_text: bool) {
         }
         next = loop {
             tokio::select! {
-                // A body that breaks off has ended.
-                chunk = chunks.next() => break chunk.and_then(Result::ok),
+                chunk = chunks.next() => match chunk {
+                    Some(Ok(chunk)) => break Some(chunk),
+                    // Not to be taken for the end.
+                    Some(Err(error)) => {
+                        let reason = format!("the stream broke off: {error}");
+                        close = Some(CloseFrame { code: close_code::ERROR, reason: short(reason) });
+                        break None;
+                    }
+                    None => break None,
+                },
                 received = socket.recv() => match received {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                     Some(Ok(_)) => {}
@@ -84,7 +93,13 @@ async fn pass(mut socket: WebSocket, body: Body, is_text: bool) {
         };
     }
     // The client may have gone already.
-    let _ = socket.send(Message::Close(None)).await;
+    let _ = socket.send(Message::Close(close)).await;
+}
+
+/// A close frame has room for 123 bytes.
+fn short(mut reason: String) -> Utf8Bytes {
+    reason.truncate(reason.floor_char_boundary(120));
+    reason.into()
 }
 
 #[cfg(test)]
@@ -100,7 +115,14 @@ mod tests {
         let messages = Messages::asked(&mut parts).await.unwrap().expect("it asks for messages");
         assert!(!parts.headers.contains_key(UPGRADE));
         let status = if parts.uri.path() == "/missing" { 404 } else { 200 };
-        messages.of(Response::builder().status(status).body(Body::from("alive\n")).unwrap())
+        let body = match parts.uri.path() {
+            "/broken" => {
+                let chunks = [Ok("alive\n"), Err(std::io::Error::other("x"))];
+                Body::from_stream(futures::stream::iter(chunks))
+            }
+            _ => Body::from("alive\n"),
+        };
+        messages.of(Response::builder().status(status).body(body).unwrap())
     }
 
     /// Asks as a browser does; gives the head of the answer and what follows it.
@@ -133,6 +155,8 @@ mod tests {
         // An empty message, the body, a close; and the same as text.
         check("/", "binary.k8s.io", "101", b"\r\n\r\n\x82\x00\x82\x06alive\n\x88\x00").await;
         check("/", TEXT, "101", b"\r\n\r\n\x81\x00\x81\x08YWxpdmUK\x88\x00").await;
+        let broken = b"\x82\x06alive\n\x88\x19\x03\xf3the stream broke off: x";
+        check("/broken", "binary.k8s.io", "101", broken).await;
         check("/missing", "binary.k8s.io", "404", b"\r\n\r\nalive\n").await;
     }
 }
