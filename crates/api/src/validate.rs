@@ -27,6 +27,12 @@ pub fn max_len_text(max: usize) -> String {
     format!("must be no more than {max} characters")
 }
 
+/// `must be no more than N bytes`.
+#[must_use]
+pub fn max_bytes_text(max: usize) -> String {
+    format!("must be no more than {max} bytes")
+}
+
 /// `must be between LOW and HIGH, inclusive`.
 #[must_use]
 pub fn range_text(low: i64, high: i64) -> String {
@@ -163,7 +169,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
         _ => {
             let rule = qualified_text();
             errors.push(format!(
-                "a qualified name {rule} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+                "a valid label key {rule} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             ));
             return errors;
         }
@@ -171,7 +177,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
     if name.is_empty() {
         errors.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        errors.push(format!("name part {}", max_len_text(63)));
+        errors.push(format!("name part {}", max_bytes_text(63)));
     }
     if !matches_qualified(name) {
         errors.push(format!("name part {}", qualified_text()));
@@ -192,7 +198,7 @@ fn qualified_text() -> String {
 pub fn label_value(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > 63 {
-        errors.push(max_len_text(63));
+        errors.push(max_bytes_text(63));
     }
     if !value.is_empty() && !matches_qualified(value) {
         errors.push(pattern_text(

@@ -57,7 +57,7 @@ impl DeleteRequest {
                     "orphanDependents and deletionPropagation cannot be both set",
                 ));
             } else if !matches!(policy, "Foreground" | "Background" | "Orphan") {
-                errors.push(api::field::FieldError::not_supported(
+                errors.push(api::field::FieldError::not_supported_in(
                     path(),
                     policy,
                     &["Foreground", "Background", "Orphan", "nil"],
@@ -165,9 +165,12 @@ impl Op<'_> {
         old: &Value,
         request: &DeleteRequest,
     ) -> ApiResult<()> {
+        let info = self.entry.resource.info();
+        // Upstream names the kind here, where every other conflict names the resource.
+        let kind = api::names::GroupResource::new(&info.group, &info.kind);
         if let Some(uid) = request.uid.as_deref().filter(|uid| *uid != object::uid(old)) {
             return Err(ApiError::conflict(
-                &self.entry.gr,
+                &kind,
                 name,
                 &format!(
                     "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
@@ -178,7 +181,7 @@ impl Op<'_> {
         let stored = object::str_at(old, &["metadata", "resourceVersion"]);
         if let Some(given) = request.resource_version.as_deref().filter(|rv| *rv != stored) {
             return Err(ApiError::conflict(
-                &self.entry.gr,
+                &kind,
                 name,
                 &format!(
                     "the ResourceVersion in the precondition ({given}) does not match the ResourceVersion in record ({stored}). The object might have been modified"

@@ -14,6 +14,8 @@ const SUFFIX_LEN: usize = 5;
 /// Checks that body and URL speak of the same namespace, and fills it in.
 pub(super) fn match_namespace(op: &Op<'_>, new: &mut Value) -> ApiResult<()> {
     if !op.entry.is_namespaced() {
+        // A kind without namespaces takes none: what is given there is forgotten.
+        object::remove(new, &["metadata", "namespace"]);
         return Ok(());
     }
     let given = object::namespace(new);

@@ -99,9 +99,7 @@ impl Op<'_> {
         let mut new = self.transformed(&old, transform).await?;
         self.check_version(name, &new, &old)?;
         set_resource_version(&mut new, found.rv);
-        if self.entry.is_namespaced() && object::namespace(&new).is_empty() {
-            object::set(&mut new, &["metadata", "namespace"], self.namespace);
-        }
+        meta::match_namespace(self, &mut new)?;
         meta::keep_old(&mut new, &old);
         self.warnings.extend(meta::dedup_owners(&mut new));
         resource.default(&mut new);
@@ -151,9 +149,11 @@ impl Op<'_> {
             return Ok(());
         }
         if given.parse::<u64>().is_err() {
-            return Err(ApiError::bad_request(format!(
-                "invalid resource version {given:?}: strconv.ParseUint: parsing {given:?}: invalid syntax"
-            )));
+            return Err(ApiError::new(
+                500,
+                "",
+                format!("strconv.ParseUint: parsing {given:?}: invalid syntax"),
+            ));
         }
         Err(ApiError::modified(&self.entry.gr, name))
     }
@@ -172,13 +172,9 @@ impl Op<'_> {
     fn check_change(&self, new: &Value, old: &Value) -> ApiResult<()> {
         let resource = &self.entry.resource;
         let info = resource.info();
-        let mut errors = api::validate::object_meta(
-            new,
-            self.entry.is_namespaced(),
-            // The name was checked when the object was created, and cannot change.
-            &|_: &str, _: bool| Vec::new(),
-        );
-        errors.extend(api::validate::object_meta_update(new, old));
+        // The kind looks at it once more, with rules of its own, and all that both find is said.
+        let mut errors = api::validate::object_meta_update(new, old);
+        errors.extend(resource.validate_changed_meta(new, old));
         errors.extend(resource.validate_update(&self.context(), new, old));
         ApiError::check(&info.group, &info.kind, object::name(old), &errors)
     }

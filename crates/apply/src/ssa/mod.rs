@@ -306,11 +306,13 @@ fn misfit(what: &str, object: &Value, api_version: &str, errors: &[String]) -> A
     };
     let (namespace, name) = (api::object::namespace(object), api::object::name(object));
     let kind = api::object::kind(object);
+    // The core group has no name, but its slash.
+    let slash = if api_version.contains('/') { "" } else { "/" };
     ApiError::new(
         500,
         "",
         format!(
-            "failed to create typed {what} object ({namespace}/{name}; {api_version}, Kind={kind}): {list}"
+            "failed to create typed {what} object ({namespace}/{name}; {slash}{api_version}, Kind={kind}): {list}"
         ),
     )
 }

@@ -186,7 +186,7 @@ fn configurations_that_do_not_fit_are_refused() {
     assert_eq!(error.code(), 500);
     assert_eq!(
         error.to_string(),
-        "failed to create typed patch object (n/d; apps/v1, Kind=Deployment): errors:\n  .spec.replicas: expected numeric (int or float), got &{x}\n  .spec.unknownField: field not declared in schema"
+        "failed to create typed patch object (n/d; apps/v1, Kind=Deployment): errors:\n  .spec.replicas: expected numeric (int or float), got string\n  .spec.unknownField: field not declared in schema"
     );
     let twice = json!({"template": {"spec": {"containers": [{"name": "c"}, {"name": "c"}]}}});
     let error = applied(None, "one", twice).unwrap_err();

@@ -211,19 +211,51 @@ fn check_type(value: &Value, schema: &Schema, path: &str, errors: &mut Vec<Strin
         }
     };
     if let (false, expected) = expected {
-        let found = match value {
-            Value::Array(_) => "list",
-            Value::Object(_) => "map",
-            Value::String(text) => {
-                errors.push(format!("{path}: expected {expected}, got &{{{text}}}"));
-                return;
-            }
-            other => {
-                errors.push(format!("{path}: expected {expected}, got &{{{other}}}"));
-                return;
-            }
+        // Go's three ways to print a value: its type, its syntax, and plainly.
+        let found = match expected {
+            "numeric (int or float)" => go_type(value).to_owned(),
+            "string" => format!("&value.valueUnstructured{{Value:{}}}", go_syntax(value)),
+            _ => format!("&{{{}}}", go_plain(value)),
         };
-        errors.push(format!("{path}: expected {expected}, got &{{{found}}}"));
+        errors.push(format!("{path}: expected {expected}, got {found}"));
+    }
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+fn go_syntax(value: &Value) -> String {
+    let list = |items: Vec<String>| format!("{}{{{}}}", go_type(value), items.join(", "));
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Array(items) => list(items.iter().map(go_syntax).collect()),
+        Value::Object(map) => {
+            list(map.iter().map(|(key, value)| format!("{key:?}:{}", go_syntax(value))).collect())
+        }
+        other => other.to_string(),
+    }
+}
+
+fn go_plain(value: &Value) -> String {
+    let list = |items: Vec<String>| items.join(" ");
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", list(items.iter().map(go_plain).collect())),
+        Value::Object(map) => {
+            let entries = map.iter().map(|(key, value)| format!("{key}:{}", go_plain(value)));
+            format!("map[{}]", list(entries.collect()))
+        }
+        other => other.to_string(),
     }
 }
 
