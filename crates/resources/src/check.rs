@@ -51,9 +51,10 @@ pub fn required(field: Field<'_>, errors: &mut ErrorList) -> bool {
     there
 }
 
-/// A string of a closed set; absent and empty are fine.
+/// A string of a closed set; absent is fine. An empty one that is there was given: those that a
+/// struct prints by itself are left out when an object is read.
 pub fn one_of(field: Field<'_>, supported: &[&str], errors: &mut ErrorList) {
-    if !field.is_empty() && !supported.contains(&field.str()) {
+    if field.is_set() && !supported.contains(&field.str()) {
         errors.push(field.not_supported(supported));
     }
 }
@@ -62,6 +63,20 @@ pub fn one_of(field: Field<'_>, supported: &[&str], errors: &mut ErrorList) {
 pub fn required_one_of(field: Field<'_>, supported: &[&str], errors: &mut ErrorList) {
     if required(field, errors) {
         one_of(field, supported, errors);
+    }
+}
+
+/// The same, where upstream shows the set in an order of its own.
+pub fn required_in_order(field: Field<'_>, supported: &[&str], errors: &mut ErrorList) {
+    if required(field, errors) {
+        one_of_in_order(field, supported, errors);
+    }
+}
+
+/// A string of a closed set that upstream shows in an order of its own; absent is fine.
+pub fn one_of_in_order(field: Field<'_>, supported: &[&str], errors: &mut ErrorList) {
+    if field.is_set() && !supported.contains(&field.str()) {
+        errors.push(field.not_supported_in(supported));
     }
 }
 

@@ -193,6 +193,13 @@ impl<'a> Field<'a> {
         FieldError::not_supported(self.path(), value, supported)
     }
 
+    /// `Unsupported value: …`, the set shown in the order in which it is given.
+    #[must_use]
+    pub fn not_supported_in(self, supported: &[&str]) -> FieldError {
+        let value = self.value.cloned().unwrap_or_else(|| Value::String(String::new()));
+        FieldError::not_supported_in(self.path(), value, supported)
+    }
+
     /// `Unsupported value: …` with a value of one's own.
     #[must_use]
     pub fn not_supported_as(self, value: impl Into<Value>, supported: &[&str]) -> FieldError {
@@ -268,6 +275,13 @@ fn is_nothing(value: Option<&Value>) -> bool {
 /// Collects every message of a rule over a string at a field that is not empty.
 pub fn rule(field: Field<'_>, rule: impl Fn(&str) -> Vec<String>, errors: &mut ErrorList) {
     if !field.is_empty() {
+        errors.extend(rule(field.str()).into_iter().map(|text| field.invalid(text)));
+    }
+}
+
+/// The same for a field whose emptiness says something: an empty string is looked at too.
+pub fn given(field: Field<'_>, rule: impl Fn(&str) -> Vec<String>, errors: &mut ErrorList) {
+    if field.is_set() {
         errors.extend(rule(field.str()).into_iter().map(|text| field.invalid(text)));
     }
 }

@@ -95,7 +95,7 @@ pub(crate) fn identity(group: &str, plural: &str) -> Option<(ResourceInfo, Vec<S
         .iter()
         .map(|row| VersionInfo {
             name: row.version.into(),
-            deprecation_warning: None,
+            deprecation_warning: deprecated(row).map(Into::into),
             listed: true,
         })
         .collect();
@@ -115,6 +115,36 @@ pub(crate) fn identity(group: &str, plural: &str) -> Option<(ResourceInfo, Vec<S
         storage_version_hash: first.hash.into(),
     };
     Some((info, first.subresources))
+}
+
+/// What is said of a version that 1.36 calls deprecated: since when, until when, and what to use.
+fn deprecated(row: &ResourceRow) -> Option<String> {
+    let (since, until, instead) = match (row.group, row.version, row.plural) {
+        ("", "v1", "componentstatuses") => ("1.19", "", ""),
+        ("", "v1", "endpoints") => ("1.33", "", "discovery.k8s.io/v1 EndpointSlice"),
+        ("admissionregistration.k8s.io", "v1alpha1", _) => ("1.35", "1.38", ""),
+        ("coordination.k8s.io", "v1alpha2", _) => ("1.35", "1.38", ""),
+        ("coordination.k8s.io", "v1beta1", _) => ("1.36", "1.39", ""),
+        ("networking.k8s.io", "v1beta1", _) => ("1.34", "1.37", ""),
+        ("resource.k8s.io", "v1alpha3", "devicetaintrules") => ("1.36", "1.39", ""),
+        ("resource.k8s.io", "v1beta1", _) => ("1.35", "1.38", ""),
+        ("resource.k8s.io", "v1beta2", plural) if plural != "devicetaintrules" => {
+            ("1.36", "1.39", "")
+        }
+        ("storage.k8s.io", "v1beta1", _) => {
+            ("1.34", "1.37", "storage.k8s.io/v1 VolumeAttributesClass")
+        }
+        _ => return None,
+    };
+    let api_version = api::names::join_api_version(row.group, row.version);
+    let mut text = format!("{api_version} {} is deprecated in v{since}+", row.kind);
+    if !until.is_empty() {
+        text += &format!(", unavailable in v{until}+");
+    }
+    if !instead.is_empty() {
+        text += &format!("; use {instead}");
+    }
+    Some(text)
 }
 
 /// Where upstream keeps a resource: by its plural without the group, with some old names.

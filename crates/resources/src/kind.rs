@@ -437,7 +437,7 @@ impl Resource for Kind {
 
     fn validate_create(&self, ctx: &WriteContext<'_>, object: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        standard_finalizers(object, &mut errors);
+        self.standard_finalizers(object, &mut errors);
         let object = Field::root(object);
         self.rules.validate(object, &mut errors);
         self.rules.validate_create(ctx, object, &mut errors);
@@ -462,6 +462,25 @@ impl Resource for Kind {
             }
             Some(view) => self.rules.validate_view(ctx, view, object, old, &mut errors),
         }
+        errors
+    }
+
+    // Most kinds compare it with what was there; some ask only whether a new object could have it.
+    fn validate_changed_meta(&self, new: &Value, old: &Value) -> ErrorList {
+        let as_new = matches!(
+            &*self.info.group,
+            crate::admissionregistration::GROUP
+                | "flowcontrol.apiserver.k8s.io"
+                | "discovery.k8s.io"
+        ) || matches!(&*self.info.kind, "CSINode" | "VolumeAttachment");
+        let mut errors = if as_new {
+            let namespaced = self.info.scope == apiserver::resource::Scope::Namespaced;
+            // The name was checked when the object was created, and cannot change.
+            api::validate::object_meta(new, namespaced, &|_: &str, _: bool| Vec::new())
+        } else {
+            api::validate::object_meta_update(new, old)
+        };
+        self.standard_finalizers(new, &mut errors);
         errors
     }
 
@@ -543,7 +562,22 @@ impl Resource for Kind {
     }
 }
 
-/// Finalizers of built-in kinds are fully qualified, or one of three old names.
+impl Kind {
+    /// Finalizers of built-in kinds are fully qualified, or one of three old names.
+    fn standard_finalizers(&self, object: &Value, errors: &mut ErrorList) {
+        // These groups are made of generic parts alone, which take every label's key.
+        let generic = [
+            crate::admissionregistration::GROUP,
+            "apiextensions.k8s.io",
+            "apiregistration.k8s.io",
+            "coordination.k8s.io",
+        ];
+        if !generic.contains(&&*self.info.group) {
+            standard_finalizers(object, errors);
+        }
+    }
+}
+
 fn standard_finalizers(object: &Value, errors: &mut ErrorList) {
     for (index, finalizer) in object::finalizers(object).enumerate() {
         let standard = matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");

@@ -105,6 +105,10 @@ impl Rules for DaemonSet {
         );
     }
 
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::core::pod::warnings::of_workload(new, old, &["spec", "template"], false)
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let count = |field| table::number(object, &["status", field]);
         let selector = at(object, &["spec", "template", "spec", "nodeSelector"]);

@@ -115,6 +115,10 @@ impl Rules for Deployment {
         );
     }
 
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::core::pod::warnings::of_workload(new, old, &["spec", "template"], true)
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let mut cells = vec![
             table::name(object),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::Value;
 use api::field::ErrorList;
-use api::object::{at, set_default, str_at};
+use api::object::{at, int_at, set_default, str_at};
 use api::validate;
 use apiserver::resource::{Resource, WriteContext};
 use base::clock::Timestamp;
@@ -12,6 +12,7 @@ use base::clock::Timestamp;
 use super::deployment::never_decreases;
 use super::{not_more, ready_cell, selector_and_template, wide_cells};
 use crate::check::{int_or_percent, non_negative, non_negatives, required_one_of};
+use crate::core::persistent_volume_claim::claim_spec;
 use crate::core::pod::defaults::{self, each, set_text};
 use crate::cursor::{Field, rule, same};
 use crate::kind::Kind;
@@ -78,10 +79,21 @@ impl Rules for StatefulSet {
         for field in ["whenDeleted", "whenScaled"] {
             required_one_of(Field::get(retention, field), &["Delete", "Retain"], errors);
         }
-        non_negatives(spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"], errors);
-        non_negative(spec.at(&["ordinals", "start"]), errors);
+        // A negative limit of revisions keeps all of them.
+        non_negatives(spec, &["replicas", "minReadySeconds"], errors);
+        non_negative(
+            spec.get("ordinals.start").with(spec.at(&["ordinals", "start"]).value()),
+            errors,
+        );
         rule(spec.get("serviceName"), validate::dns1123_label, errors);
         selector_and_template(spec, "statefulset", errors);
+    }
+
+    fn validate_create(&self, _ctx: &WriteContext<'_>, new: Field<'_>, errors: &mut ErrorList) {
+        // Its pods' claims are made of these; they cannot change, so only new ones are looked at.
+        for claim in new.at(&["spec", "volumeClaimTemplates"]).items() {
+            claim_spec(claim.get("spec"), errors);
+        }
     }
 
     fn validate_change(
@@ -128,6 +140,16 @@ impl Rules for StatefulSet {
             old.at(&["status", "collisionCount"]),
             errors,
         );
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings =
+            crate::core::pod::warnings::of_workload(new, old, &["spec", "template"], false);
+        if old.is_none() && int_at(new, &["spec", "revisionHistoryLimit"]).is_some_and(|n| n < 0) {
+            let text = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
+            warnings.push(text.to_owned());
+        }
+        warnings
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

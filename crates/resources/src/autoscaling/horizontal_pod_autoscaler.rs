@@ -69,6 +69,28 @@ impl Rules for Autoscaler {
         }
     }
 
+    fn validate_create(&self, _ctx: &WriteContext<'_>, new: Field<'_>, errors: &mut ErrorList) {
+        target_group(new.at(&["spec", "scaleTargetRef"]), errors);
+    }
+
+    fn validate_change(
+        &self,
+        _ctx: &WriteContext<'_>,
+        new: Field<'_>,
+        old: Field<'_>,
+        errors: &mut ErrorList,
+    ) {
+        let (target, before) =
+            (new.at(&["spec", "scaleTargetRef"]), old.at(&["spec", "scaleTargetRef"]));
+        // What was stored before may stay.
+        if ["apiVersion", "kind"]
+            .iter()
+            .any(|name| target.get(name).str() != before.get(name).str())
+        {
+            target_group(target, errors);
+        }
+    }
+
     fn validate_status(
         &self,
         _ctx: &WriteContext<'_>,
@@ -103,6 +125,16 @@ impl Rules for Autoscaler {
             table::number_text(object, &["status", "currentReplicas"]),
             table::age(object, now),
         ]
+    }
+}
+
+/// What is scaled is of a group; only ReplicationControllers have none.
+fn target_group(target: Field<'_>, errors: &mut ErrorList) {
+    let api_version = target.get("apiVersion");
+    let (group, _) = api::names::split_api_version(api_version.str());
+    if group.is_empty() && target.get("kind").str() != "ReplicationController" {
+        let text = "apiVersion must specify API group";
+        errors.push(api_version.invalid_as(api_version.str(), text));
     }
 }
 

@@ -50,8 +50,8 @@ fn one(metric: Field<'_>, errors: &mut ErrorList) {
     match *own {
         "resource" | "containerResource" => {
             required(source.get("name"), errors);
-            if *own == "containerResource" {
-                required(source.get("container"), errors);
+            if *own == "containerResource" && required(source.get("container"), errors) {
+                rule(source.get("container"), validate::dns1123_label, errors);
             }
             resource_target(source.get("target"), errors);
         }

@@ -82,6 +82,15 @@ impl Rules for CronJob {
         }
     }
 
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::core::pod::warnings::of_workload(
+            new,
+            old,
+            &["spec", "jobTemplate", "spec", "template"],
+            true,
+        )
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let suspend = match at(object, &["spec", "suspend"]).and_then(Value::as_bool) {
             Some(true) => "True",

@@ -80,8 +80,9 @@ fn generate_selector(job: &mut Value) {
             set(job, &path, value.as_str());
         }
     }
-    let path = ["spec", "selector", "matchLabels", "batch.kubernetes.io/controller-uid"];
-    if at(job, &path).is_none() {
+    // A selector of the maker's own stays as it is, and is refused for not being this one.
+    if at(job, &["spec", "selector"]).is_none() {
+        let path = ["spec", "selector", "matchLabels", "batch.kubernetes.io/controller-uid"];
         set(job, &path, id);
     }
 }
@@ -130,6 +131,10 @@ impl Rules for Job {
     fn field<'a>(&self, object: &'a Value, name: &str) -> Option<std::borrow::Cow<'a, str>> {
         (name == "status.successful")
             .then(|| table::number(object, &["status", "succeeded"]).to_string().into())
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::core::pod::warnings::of_workload(new, old, &["spec", "template"], true)
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

@@ -56,12 +56,14 @@ pub(crate) fn spec(spec: Field<'_>, errors: &mut ErrorList) {
     let selector = spec.get("selector");
     if selector.is_set() {
         label_selector(selector, errors);
-        let labels = spec.at(&["template", "metadata", "labels"]);
-        if !check::selector_matches(selector, labels) {
-            let value = labels.value().cloned().unwrap_or_default();
-            let text = "`selector` does not match template `labels`";
-            errors.push(labels.invalid_as(value, text));
-        }
+    } else {
+        errors.push(selector.required(""));
+    }
+    let labels = spec.at(&["template", "metadata", "labels"]);
+    if !selector.is_set() || !check::selector_matches(selector, labels) {
+        let value = labels.value().cloned().unwrap_or_default();
+        let text = "`selector` does not match template `labels`";
+        errors.push(labels.invalid_as(value, text));
     }
     template_spec(spec, errors);
 }

@@ -23,10 +23,6 @@ pub fn kind() -> Arc<dyn Resource> {
 struct ComponentStatus;
 
 impl Rules for ComponentStatus {
-    fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
-        vec!["v1 ComponentStatus is deprecated in v1.19+".to_owned()]
-    }
-
     fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         let healthy = list_at(object, &["conditions"]).iter().find(|one| one["type"] == "Healthy");
         let text = |field: &str| healthy.map_or("", |one| str_at(one, &[field]));

@@ -47,13 +47,6 @@ impl Rules for Endpoints {
         }
     }
 
-    fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
-        vec![
-            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-                .to_owned(),
-        ]
-    }
-
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let mut all: Vec<String> = Vec::new();
         for subset in list_at(object, &["subsets"]) {

@@ -15,6 +15,7 @@ use crate::check::{self, immutable, one_of, quantity, required};
 use crate::core::pod::defaults::{set_text, volume_source};
 use crate::core::pod::validation::scheduling::node_selector;
 use crate::core::pod::validation::volume::{driver_name, shared_source};
+use crate::core::pod::warnings;
 use crate::cursor::{Field, rule, same};
 use crate::kind::Kind;
 use crate::rules::Rules;
@@ -138,6 +139,22 @@ impl Rules for Volume {
         if before.get("volumeAttributesClassName").is_set() && !class.is_set() {
             errors.push(class.forbidden("update from non-nil value to nil is forbidden"));
         }
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let spec = Field::root(new).get("spec");
+        let mut found = Vec::new();
+        if spec.get("persistentVolumeReclaimPolicy").str() == "Recycle" {
+            let text = "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+            found.push(text.to_owned());
+        }
+        for term in spec.at(&["nodeAffinity", "required", "nodeSelectorTerms"]).items() {
+            warnings::node_term(term, &mut found);
+        }
+        warnings::volume_sources(spec, &mut found);
+        // Upstream forgot this one here.
+        found.retain(|text| !text.starts_with("spec.quobyte"));
+        found
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

@@ -64,7 +64,9 @@ pub(crate) fn access_modes(modes: Field<'_>, errors: &mut ErrorList) {
 pub(crate) fn claim_spec(spec: Field<'_>, errors: &mut ErrorList) {
     access_modes(spec.get("accessModes"), errors);
     label_selector(spec.get("selector"), errors);
-    let storage = spec.at(&["resources", "requests"]).key("storage");
+    // Upstream shows the request as if it stood in `resources` itself.
+    let request = spec.at(&["resources", "requests"]).key("storage");
+    let storage = spec.get("resources").key("storage").with(request.value());
     match quantity(storage) {
         None => errors.push(storage.required("")),
         Some(size) if size.sign() <= 0 => {

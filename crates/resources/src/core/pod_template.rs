@@ -31,6 +31,10 @@ impl Rules for PodTemplate {
         validation::template(object.get("template"), errors);
     }
 
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::core::pod::warnings::of_workload(new, old, &["template"], false)
+    }
+
     fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         let [names, images] = table::containers(at(object, &["template", "spec"]));
         let labels = table::labels(at(object, &["template", "metadata", "labels"]));

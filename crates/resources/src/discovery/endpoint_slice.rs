@@ -11,7 +11,7 @@ use base::clock::Timestamp;
 
 use crate::check::{immutable, one_of, required, required_one_of};
 use crate::core::pod::defaults::{each, set_text};
-use crate::cursor::{Field, rule};
+use crate::cursor::{Field, given, rule};
 use crate::kind::Kind;
 use crate::rules::Rules;
 use crate::table::{self, UNSET};
@@ -47,6 +47,12 @@ impl Rules for EndpointSlice {
         errors: &mut ErrorList,
     ) {
         immutable(new.get("addressType"), old.get("addressType"), errors);
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let fqdn = str_at(new, &["addressType"]) == "FQDN";
+        let text = "spec.addressType: FQDN endpoints are deprecated";
+        fqdn.then(|| text.to_owned()).into_iter().collect()
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
@@ -95,10 +101,10 @@ fn endpoints(list: Field<'_>, kind: &str, errors: &mut ErrorList) {
             };
             errors.extend(texts.into_iter().map(|text| address.invalid(text)));
         }
-        rule(endpoint.get("nodeName"), validate::dns1123_subdomain, errors);
+        given(endpoint.get("nodeName"), validate::dns1123_subdomain, errors);
         topology(endpoint.get("deprecatedTopology"), errors);
         hints(endpoint.get("hints"), errors);
-        rule(endpoint.get("hostname"), validate::dns1123_label, errors);
+        given(endpoint.get("hostname"), validate::dns1123_label, errors);
     }
 }
 
@@ -162,11 +168,6 @@ fn ports(list: Field<'_>, errors: &mut ErrorList) {
         let protocol = port.get("protocol");
         if required(protocol, errors) {
             one_of(protocol, &["SCTP", "TCP", "UDP"], errors);
-        }
-        let number = port.get("port");
-        if let Some(value) = number.int() {
-            errors
-                .extend(validate::port_number(value).into_iter().map(|text| number.invalid(text)));
         }
         rule(port.get("appProtocol"), validate::qualified_name, errors);
     }

@@ -9,7 +9,7 @@ use api::validate;
 use apiserver::resource::Resource;
 use base::clock::Timestamp;
 
-use crate::check::{label_selector, one_of, required};
+use crate::check::{label_selector, one_of_in_order, required};
 use crate::core::pod::defaults::{each, set_text};
 use crate::core::pod::validation::probe;
 use crate::cursor::Field;
@@ -59,7 +59,7 @@ impl Rules for NetworkPolicy {
             return;
         }
         for one in types.items() {
-            one_of(one, &["Egress", "Ingress"], errors);
+            one_of_in_order(one, &["Ingress", "Egress"], errors);
         }
     }
 
@@ -70,7 +70,7 @@ impl Rules for NetworkPolicy {
 }
 
 fn port(port: Field<'_>, errors: &mut ErrorList) {
-    one_of(port.get("protocol"), &["SCTP", "TCP", "UDP"], errors);
+    one_of_in_order(port.get("protocol"), &["TCP", "UDP", "SCTP"], errors);
     let (number, end) = (port.get("port"), port.get("endPort"));
     if number.is_set() {
         probe::port(number, errors);

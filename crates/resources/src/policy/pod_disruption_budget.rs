@@ -20,6 +20,7 @@ use crate::table;
 #[must_use]
 pub fn kind() -> Arc<dyn Resource> {
     Kind::of("policy", "poddisruptionbudgets")
+        .named(api::validate::path_segment)
         .tracks_generation()
         .needs_resource_version()
         .rules(Budget)

@@ -10,7 +10,7 @@ use base::clock::Timestamp;
 
 use crate::check::{immutable, one_of};
 use crate::core::pod::validation::volume::driver_name;
-use crate::cursor::Field;
+use crate::cursor::{Field, same};
 use crate::kind::Kind;
 use crate::rules::Rules;
 use crate::table::{self, NONE, UNSET};
@@ -18,10 +18,7 @@ use crate::table::{self, NONE, UNSET};
 /// The kind.
 #[must_use]
 pub fn kind() -> Arc<dyn Resource> {
-    Kind::of("storage.k8s.io", "csidrivers")
-        .tracks_generation()
-        .needs_resource_version()
-        .rules(CsiDriver)
+    Kind::of("storage.k8s.io", "csidrivers").needs_resource_version().rules(CsiDriver)
 }
 
 struct CsiDriver;
@@ -43,13 +40,23 @@ impl Rules for CsiDriver {
         }
     }
 
+    fn prepare_update(&self, _ctx: &WriteContext<'_>, object: &mut Value, old: &Value) {
+        // Counted from the first change on: new drivers have no generation.
+        if !same(at(object, &["spec"]), at(old, &["spec"])) {
+            set(object, &["metadata", "generation"], api::object::generation(old) + 1);
+        }
+    }
+
     fn validate(&self, object: Field<'_>, errors: &mut ErrorList) {
         driver_name(object.at(&["metadata", "name"]), errors);
         let spec = object.get("spec");
         let policies = ["File", "None", "ReadWriteOnceWithFSType"];
         one_of(spec.get("fsGroupPolicy"), &policies, errors);
         for mode in spec.get("volumeLifecycleModes").items() {
-            one_of(mode, &["Ephemeral", "Persistent"], errors);
+            if !matches!(mode.str(), "Ephemeral" | "Persistent") {
+                let modes = spec.get("volumeLifecycleModes").with(mode.value());
+                errors.push(modes.not_supported_in(&["Persistent", "Ephemeral"]));
+            }
         }
         let mut seen: Vec<&str> = Vec::new();
         for request in spec.get("tokenRequests").items() {
@@ -85,6 +92,16 @@ impl Rules for CsiDriver {
             let path = ["spec", field];
             immutable(new.at(&path), old.at(&path), errors);
         }
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let unset = at(new, &["spec", "serviceAccountTokenInSecrets"]).is_none();
+        let mut warnings = Vec::new();
+        if unset && !list_at(new, &["spec", "tokenRequests"]).is_empty() {
+            let text = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes";
+            warnings.push(text.to_owned());
+        }
+        warnings
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

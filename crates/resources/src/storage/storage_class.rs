@@ -43,11 +43,24 @@ impl Rules for StorageClass {
         let modes = ["Immediate", "WaitForFirstConsumer"];
         required_one_of(object.get("volumeBindingMode"), &modes, errors);
         for term in object.get("allowedTopologies").items() {
+            let mut keys: Vec<&str> = Vec::new();
             for expression in term.get("matchLabelExpressions").items() {
-                label_key(expression.get("key"), errors);
-                if expression.get("values").is_empty() {
-                    errors.push(expression.get("values").required(""));
+                let (key, values) = (expression.get("key"), expression.get("values"));
+                if values.is_empty() {
+                    errors.push(values.required(""));
                 }
+                let mut seen: Vec<&str> = Vec::new();
+                for value in values.items() {
+                    if seen.contains(&value.str()) {
+                        errors.push(value.duplicate());
+                    }
+                    seen.push(value.str());
+                }
+                label_key(key, errors);
+                if keys.contains(&key.str()) {
+                    errors.push(key.duplicate());
+                }
+                keys.push(key.str());
             }
         }
     }

@@ -18,10 +18,7 @@ use crate::table;
 /// The kind.
 #[must_use]
 pub fn kind() -> Arc<dyn Resource> {
-    Kind::of("storage.k8s.io", "volumeattachments")
-        .tracks_generation()
-        .needs_resource_version()
-        .rules(Attachment)
+    Kind::of("storage.k8s.io", "volumeattachments").needs_resource_version().rules(Attachment)
 }
 
 struct Attachment;
@@ -51,6 +48,8 @@ impl Rules for Attachment {
             (true, false) => {
                 if name.is_empty() {
                     errors.push(name.required("must specify non empty persistentVolumeName"));
+                } else {
+                    rule(name, validate::dns1123_subdomain, errors);
                 }
             }
             (false, true) => {}

@@ -305,13 +305,13 @@ fn who_counts_generations() {
         kind.prepare_create(&ctx, &mut object);
         object["metadata"]["generation"] == 1
     });
-    let expected = "cronjobs csidrivers customresourcedefinitions daemonsets deployments \
+    let expected = "cronjobs customresourcedefinitions daemonsets deployments \
         deviceclasses devicetaintrules endpointslices flowschemas ingressclasses ingresses jobs \
         mutatingadmissionpolicies mutatingadmissionpolicybindings mutatingwebhookconfigurations \
         networkpolicies poddisruptionbudgets pods podtemplates priorityclasses \
         prioritylevelconfigurations replicasets replicationcontrollers resourceslices statefulsets \
         validatingadmissionpolicies validatingadmissionpolicybindings \
-        validatingwebhookconfigurations volumeattachments";
+        validatingwebhookconfigurations";
     let expected: Vec<&str> = expected.split_whitespace().collect();
     assert_eq!(counts, expected);
 }

@@ -89,8 +89,41 @@ pub(crate) fn pod_spec(spec: &mut Value) {
 pub(crate) fn pull_policy(image: &str) -> &'static str {
     let (name, digest) = image.split_once('@').map_or((image, false), |(name, _)| (name, true));
     let last = name.rsplit('/').next().unwrap_or(name);
+    if !is_reference(name) {
+        return "IfNotPresent";
+    }
     let tag = last.split_once(':').map_or("", |(_, tag)| tag);
     if matches!(tag, "latest") || (tag.is_empty() && !digest) { "Always" } else { "IfNotPresent" }
+}
+
+/// Whether a text could be the name of an image; what could not is never pulled anew.
+fn is_reference(name: &str) -> bool {
+    let (path, tag) = match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (name, None),
+    };
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let mut parts = path.split('/').enumerate().peekable();
+    let several = path.contains('/');
+    let fits = |(index, part): (usize, &str)| {
+        let bytes = part.as_bytes();
+        // Only the name of a host may have capitals and a port.
+        let host = index == 0 && several;
+        let known = |byte: &u8| {
+            byte.is_ascii_lowercase()
+                || byte.is_ascii_digit()
+                || b"._-".contains(byte)
+                || (host && (byte.is_ascii_uppercase() || b":[]".contains(byte)))
+        };
+        (edge(bytes.first()) || (host && part.starts_with('[')))
+            && edge(bytes.last())
+            && bytes.iter().all(known)
+    };
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let tagged = tag.is_none_or(|tag| {
+        (1..=128).contains(&tag.len()) && !tag.starts_with(['.', '-']) && tag.bytes().all(word)
+    });
+    name.len() <= 255 && tagged && parts.peek().is_some() && parts.all(fits)
 }
 
 fn container(container: &mut Value) {
@@ -318,6 +351,9 @@ mod tests {
             ("localhost:5000/busybox:1", "IfNotPresent"),
             ("busybox@sha256:abc", "IfNotPresent"),
             ("busybox:latest@sha256:abc", "Always"),
+            ("Registry.example:5000/a/b", "Always"),
+            ("No such image!", "IfNotPresent"),
+            ("-x", "IfNotPresent"),
         ] {
             assert_eq!(pull_policy(image), expected, "{image}");
         }

@@ -11,6 +11,7 @@ mod eviction;
 pub(crate) mod proxy;
 pub(crate) mod qos;
 pub(crate) mod validation;
+pub(crate) mod warnings;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -62,11 +63,12 @@ impl Rules for Pod {
         defaults::pod(object);
     }
 
-    fn prepare_create(&self, _ctx: &WriteContext<'_>, pod: &mut Value) {
+    fn prepare_create(&self, ctx: &WriteContext<'_>, pod: &mut Value) {
         let mut status = json!({"phase": "Pending", "qosClass": qos::class(&pod["spec"])});
         if !list_at(pod, &["spec", "schedulingGates"]).is_empty() {
             status["conditions"] = json!([{
                 "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "lastProbeTime": null, "lastTransitionTime": base::clock::rfc3339_seconds(ctx.now),
                 "message": "Scheduling is blocked due to non-empty scheduling gates",
             }]);
         }
@@ -178,7 +180,11 @@ impl Rules for Pod {
     }
 
     fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {
-        warnings(pod, old)
+        // Pods are changed by programs; only their makers are told.
+        if old.is_some() {
+            return Vec::new();
+        }
+        warnings::of_pod(Field::root(pod))
     }
 
     fn row(&self, pod: &Value, now: Timestamp) -> Row {
@@ -277,34 +283,4 @@ fn merge_label_keys(pod: &mut Value) {
         });
     }
     defaults::each(pod, &["spec", "topologySpreadConstraints"], merge);
-}
-
-fn warnings(pod: &Value, old: Option<&Value>) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if old.is_some() {
-        return warnings;
-    }
-    let spec = &pod["spec"];
-    for volume in list_at(spec, &["volumes"]) {
-        if volume["gitRepo"].is_object() {
-            let name = str_at(volume, &["name"]);
-            warnings.push(format!("spec.volumes[{name}].gitRepo: deprecated in v1.11, and disabled by default in v1.33+"));
-        }
-    }
-    for (index, container) in list_at(spec, &["containers"]).iter().enumerate() {
-        let mut seen: Vec<&str> = Vec::new();
-        for (at, variable) in list_at(container, &["env"]).iter().enumerate() {
-            let name = str_at(variable, &["name"]);
-            if seen.contains(&name) {
-                warnings.push(format!(
-                    "spec.containers[{index}].env[{at}]: hides previous definition of {name:?}, which may be dropped when using apply"
-                ));
-            }
-            seen.push(name);
-        }
-    }
-    if int_at(spec, &["terminationGracePeriodSeconds"]).is_some_and(|seconds| seconds < 0) {
-        warnings.push("spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1".to_owned());
-    }
-    warnings
 }

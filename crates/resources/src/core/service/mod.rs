@@ -112,16 +112,7 @@ impl Rules for Service {
     }
 
     fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if !str_at(new, &["spec", "loadBalancerIP"]).is_empty() {
-            warnings.push("spec.loadBalancerIP: this field is deprecated".to_owned());
-        }
-        if !list_at(new, &["spec", "externalIPs"]).is_empty() {
-            warnings.push(
-                "spec.externalIPs is deprecated in v1.36+; see https://kep.k8s.io/5707".to_owned(),
-            );
-        }
-        warnings
+        warnings(new)
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
@@ -241,6 +232,45 @@ fn port_text(object: &Value) -> String {
         })
         .collect();
     if ports.is_empty() { NONE.to_owned() } else { ports.join(",") }
+}
+
+/// What there is to say of a Service: what is on its way out, and what has no effect.
+fn warnings(service: &Value) -> Vec<String> {
+    let spec = |field| str_at(service, &["spec", field]);
+    let mut warnings: Vec<String> = Vec::new();
+    let mut warn = |text: &str| warnings.push(text.to_owned());
+    if api::object::annotation(service, "service.kubernetes.io/topology-aware-hints").is_some() {
+        warn(
+            "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead",
+        );
+    }
+    let external = !list_at(service, &["spec", "externalIPs"]).is_empty();
+    let by_name = spec("type") == "ExternalName";
+    let headless = spec("clusterIP") == "None";
+    if headless {
+        if !spec("loadBalancerIP").is_empty() {
+            warn("spec.loadBalancerIP is ignored for headless services");
+        }
+        if external {
+            warn("spec.externalIPs is ignored for headless services");
+        }
+        if spec("sessionAffinity") != "None" {
+            warn("spec.SessionAffinity is ignored for headless services");
+        }
+    }
+    if external && !headless && !by_name {
+        warn("spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+    }
+    if by_name && external {
+        warn("spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+    }
+    if !by_name && !spec("externalName").is_empty() {
+        warn("spec.externalName is ignored when spec.type is not \"ExternalName\"");
+    }
+    if spec("trafficDistribution") == "PreferClose" {
+        warn("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
+    }
+    warnings
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use serde_json::json;
 use super::*;
 
 fn job(more: Value) -> Value {
-    merged(&json!({"spec": {"template": job_template()}}), &json!({ "spec": more }))
+    let own = json!({"template": job_template(), "manualSelector": true, "selector": {"matchLabels": {"a": "b"}}});
+    merged(&json!({ "spec": own }), &json!({ "spec": more }))
 }
 
 #[test]

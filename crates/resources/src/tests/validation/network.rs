@@ -190,7 +190,7 @@ fn classes_policies_and_addresses() {
         &[
             (
                 port(json!({"protocol": "X"})),
-                "spec.ingress[0].ports[0].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+                "spec.ingress[0].ports[0].protocol: Unsupported value: \"X\": supported values: \"TCP\", \"UDP\", \"SCTP\"",
             ),
             (
                 port(json!({"port": 0})),
@@ -214,7 +214,7 @@ fn classes_policies_and_addresses() {
             ),
             (
                 json!({"spec": {"policyTypes": ["X"]}}),
-                "spec.policyTypes[0]: Unsupported value: \"X\": supported values: \"Egress\", \"Ingress\"",
+                "spec.policyTypes[0]: Unsupported value: \"X\": supported values: \"Ingress\", \"Egress\"",
             ),
         ],
     );

@@ -27,7 +27,7 @@ fn names_and_policies() {
     );
     check(
         pod(json!({"dnsConfig": {"options": [{"value": "x"}]}})),
-        "spec.dnsConfig.options[0].name: Required value",
+        "spec.dnsConfig.options[0]: Required value: must not be empty",
     );
     check(
         container(json!({"terminationMessagePolicy": "X"})),
@@ -52,7 +52,10 @@ fn names_and_policies() {
         pod(json!({"hostUsers": false, "hostNetwork": true})),
         "spec.hostNetwork: Forbidden: when `hostUsers` is false",
     );
-    check(pod(json!({"overhead": {"foo": "1"}})), "spec.overhead[foo]: Invalid value: \"foo\"");
+    check(
+        pod(json!({"overhead": {"foo": "1"}})),
+        "spec.overhead.limits[foo]: Invalid value: \"foo\"",
+    );
 }
 
 #[test]
@@ -70,7 +73,7 @@ fn mounts_and_devices() {
     );
     check(
         with(empty(), json!({"name": "v", "mountPath": "/a", "subPath": "/b"})),
-        "spec.containers[0].volumeMounts[0].subPath: Invalid value: \"/b\": must be a relative path",
+        "spec.containers[0].volumeMounts.subPath: Invalid value: \"/b\": must be a relative path",
     );
     check(
         with(empty(), json!({"name": "v", "mountPath": "/a", "subPath": "b", "subPathExpr": "c"})),
@@ -78,7 +81,7 @@ fn mounts_and_devices() {
     );
     check(
         with(empty(), json!({"name": "v", "mountPath": "/a", "mountPropagation": "X"})),
-        "spec.containers[0].volumeMounts[0].mountPropagation: Unsupported value: \"X\"",
+        "spec.containers[0].volumeMounts.mountPropagation: Unsupported value: \"X\"",
     );
     let source = |source: Value| {
         with(merged(&json!({"name": "v"}), &source), json!({"name": "v", "mountPath": "/a"}))

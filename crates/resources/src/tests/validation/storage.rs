@@ -47,7 +47,7 @@ fn volumes() {
         "",
         "persistentvolumeclaims",
         json!({"spec": {"accessModes": ["ReadWriteOnce"]}}),
-        "spec.resources.requests[storage]: Required value",
+        "spec.resources[storage]: Required value",
     );
     update(
         "",
@@ -176,7 +176,7 @@ fn claims() {
             (json!({"spec": {"accessModes": ["X"]}}), "spec.accessModes: Unsupported value: \"X\""),
             (
                 json!({"spec": {"resources": {"requests": {"storage": "0"}}}}),
-                "spec.resources.requests[storage]: Invalid value: \"0\": must be greater than zero",
+                "spec.resources[storage]: Invalid value: \"0\": must be greater than zero",
             ),
             (
                 json!({"spec": {"storageClassName": "A_b"}}),

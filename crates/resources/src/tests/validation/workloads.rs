@@ -67,7 +67,7 @@ fn workloads() {
         "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
     );
     let job = |more: Value| {
-        let mut spec = json!({"template": job_template()});
+        let mut spec = json!({"template": job_template(), "manualSelector": true, "selector": {"matchLabels": {"a": "b"}}});
         for (key, value) in more.as_object().unwrap() {
             spec[key] = value.clone();
         }
@@ -77,7 +77,7 @@ fn workloads() {
     create(
         "batch",
         "jobs",
-        json!({"spec": {"template": template()}}),
+        job(json!({"template": template()})),
         "spec.template.spec.restartPolicy: Unsupported value: \"Always\": supported values: \"Never\", \"OnFailure\"",
     );
     create(
@@ -142,13 +142,13 @@ fn workloads() {
     create(
         "autoscaling",
         "horizontalpodautoscalers",
-        json!({"spec": {"maxReplicas": 0, "scaleTargetRef": {"kind": "a", "name": "b"}}}),
+        json!({"spec": {"maxReplicas": 0, "scaleTargetRef": {"apiVersion": "c/v1", "kind": "a", "name": "b"}}}),
         "spec.maxReplicas: Invalid value: 0: must be greater than 0",
     );
     create(
         "autoscaling",
         "horizontalpodautoscalers",
-        json!({"spec": {"minReplicas": 3, "maxReplicas": 2, "scaleTargetRef": {"kind": "a", "name": "b"}}}),
+        json!({"spec": {"minReplicas": 3, "maxReplicas": 2, "scaleTargetRef": {"apiVersion": "c/v1", "kind": "a", "name": "b"}}}),
         "spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`",
     );
 }
@@ -389,7 +389,7 @@ fn budgets_and_autoscalers() {
     rows(
         "autoscaling",
         "horizontalpodautoscalers",
-        &json!({"spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "b"}}}),
+        &json!({"spec": {"maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "b"}}}),
         &[
             (
                 json!({"spec": {"minReplicas": 0}}),
@@ -398,6 +398,10 @@ fn budgets_and_autoscalers() {
             (
                 json!({"spec": {"scaleTargetRef": {"kind": null}}}),
                 "spec.scaleTargetRef.kind: Required value",
+            ),
+            (
+                json!({"spec": {"scaleTargetRef": {"apiVersion": "v1"}}}),
+                "spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group",
             ),
             (
                 json!({"spec": {"scaleTargetRef": {"name": "a/b"}}}),

@@ -1,11 +1,11 @@
 //! Containers of a pod spec: names, images, ports, mounts, and what each of the three lists allows.
 
-use api::field::ErrorList;
+use api::field::{ErrorList, FieldError};
 use api::validate;
 
 use super::volume::Volumes;
 use super::{Place, env, probe, resources, security};
-use crate::check::{one_of, required, required_one_of};
+use crate::check::{one_of, required, required_in_order, required_one_of};
 use crate::cursor::{Field, rule};
 
 /// What is wrong with the three lists of containers.
@@ -24,6 +24,8 @@ pub(crate) fn containers(
     }
     for one in list.items() {
         common(one, volumes, place, &mut names, errors);
+        resources::claims(one.at(&["resources", "claims"]), spec, errors);
+        env::file_volumes(one, spec, errors);
         probe::lifecycle(one.get("lifecycle"), grace, spec, errors);
         probe::probes(one, grace, errors);
         restart_rules(one, errors);
@@ -34,6 +36,8 @@ pub(crate) fn containers(
     host_port_conflicts(list, errors);
     for one in spec.get("initContainers").items() {
         common(one, volumes, place, &mut names, errors);
+        resources::claims(one.at(&["resources", "claims"]), spec, errors);
+        env::file_volumes(one, spec, errors);
         init(one, spec, grace, errors);
         restart_rules(one, errors);
         if host_network {
@@ -63,13 +67,13 @@ fn common<'a>(
     if required(image, errors) && place == Place::Pod && image.str().trim() != image.str() {
         errors.push(image.invalid("must not have leading or trailing whitespace"));
     }
-    let policies = ["FallbackToLogsOnError", "File"];
-    required_one_of(one.get("terminationMessagePolicy"), &policies, errors);
-    required_one_of(one.get("imagePullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
+    let policies = ["File", "FallbackToLogsOnError"];
+    required_in_order(one.get("terminationMessagePolicy"), &policies, errors);
     ports(one.get("ports"), errors);
     env::env(one, errors);
     mounts(one, volumes, errors);
     devices(one, volumes, errors);
+    required_one_of(one.get("imagePullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
     resources::container(one.get("resources"), errors);
     resize_policy(one.get("resizePolicy"), errors);
     security::container(one.get("securityContext"), errors);
@@ -100,7 +104,6 @@ fn ports(list: Field<'_>, errors: &mut ErrorList) {
             errors.extend(validate::port_number(value).into_iter().map(|text| host.invalid(text)));
         }
         required_one_of(port.get("protocol"), &["TCP", "UDP", "SCTP"], errors);
-        rule(port.get("hostIP"), validate::net::ip_legacy, errors);
     }
 }
 
@@ -114,7 +117,7 @@ fn host_port_conflicts(list: Field<'_>, errors: &mut ErrorList) {
         let key = format!("{}/{}/{number}", port.get("protocol").str(), port.get("hostIP").str());
         if seen.contains(&key) {
             let path = port.get("hostPort").path();
-            errors.push(api::field::FieldError::duplicate(path, key.as_str()));
+            errors.push(FieldError::duplicate(path, key.as_str()));
         }
         seen.push(key);
     }
@@ -122,9 +125,9 @@ fn host_port_conflicts(list: Field<'_>, errors: &mut ErrorList) {
 
 fn host_network_ports(one: Field<'_>, errors: &mut ErrorList) {
     for port in one.get("ports").items() {
-        let number = port.get("containerPort");
-        if number.int().unwrap_or_default() != port.get("hostPort").int().unwrap_or_default() {
-            errors.push(number.invalid("must match `hostPort` when `hostNetwork` is true"));
+        let host = port.get("hostPort");
+        if host.int().unwrap_or_default() != port.get("containerPort").int().unwrap_or_default() {
+            errors.push(host.invalid("must match `containerPort` when `hostNetwork` is true"));
         }
     }
 }
@@ -134,39 +137,46 @@ fn mounts(one: Field<'_>, volumes: &Volumes<'_>, errors: &mut ErrorList) {
     let privileged = one.at(&["securityContext", "privileged"]).bool();
     for mount in one.get("volumeMounts").items() {
         let (name, path) = (mount.get("name"), mount.get("mountPath"));
-        if required(name, errors) && !volumes.has(name.str()) {
+        required(name, errors);
+        if !volumes.has(name.str()) {
             errors.push(name.not_found());
         }
-        if required(path, errors) {
-            if paths.contains(&path.str()) {
-                errors.push(path.invalid("must be unique"));
-            }
-            if path.str().contains(':') {
-                errors.push(path.invalid("must not contain ':'"));
-            }
-            paths.push(path.str());
+        required(path, errors);
+        if paths.contains(&path.str()) {
+            errors.push(path.invalid("must be unique"));
         }
-        mount_options(mount, privileged, errors);
+        paths.push(path.str());
+        for device in one.get("volumeDevices").items() {
+            if device.get("name").str() == name.str() {
+                errors.push(name.invalid("must not already exist in volumeDevices"));
+            }
+            if device.get("devicePath").str() == path.str() {
+                errors.push(path.invalid("must not already exist as a path in volumeDevices"));
+            }
+        }
+        mount_options(mount, one.get("volumeMounts"), privileged, errors);
     }
 }
 
-fn mount_options(mount: Field<'_>, privileged: bool, errors: &mut ErrorList) {
+/// The options of a mount. Upstream names the list where it should name the mount: `list`.
+fn mount_options<'a>(mount: Field<'a>, list: Field<'a>, privileged: bool, errors: &mut ErrorList) {
+    let of = |name: &'static str| Field::get(list, name).with(mount.get(name).value());
     let (sub, expression) = (mount.get("subPath"), mount.get("subPathExpr"));
-    descending_path(sub, errors);
+    descending_path(of("subPath"), errors);
     if !expression.is_empty() {
         if !sub.is_empty() {
             let text = "subPathExpr and subPath are mutually exclusive";
             errors.push(expression.invalid(text));
         }
-        descending_path(expression, errors);
+        descending_path(of("subPathExpr"), errors);
     }
-    let propagation = mount.get("mountPropagation");
+    let propagation = of("mountPropagation");
     one_of(propagation, &["Bidirectional", "HostToContainer", "None"], errors);
     if propagation.str() == "Bidirectional" && !privileged {
         let text = "Bidirectional mount propagation is available only to privileged containers";
         errors.push(propagation.forbidden(text));
     }
-    let recursive = mount.get("recursiveReadOnly");
+    let recursive = of("recursiveReadOnly");
     one_of(recursive, &["Disabled", "Enabled", "IfPossible"], errors);
     if matches!(recursive.str(), "Enabled" | "IfPossible") {
         if !mount.get("readOnly").bool() {
@@ -195,38 +205,54 @@ pub(crate) fn no_backsteps(field: Field<'_>, errors: &mut ErrorList) {
 }
 
 fn devices(one: Field<'_>, volumes: &Volumes<'_>, errors: &mut ErrorList) {
-    let mut paths: Vec<&str> = Vec::new();
+    let (mut paths, mut names): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for device in one.get("volumeDevices").items() {
         let (name, path) = (device.get("name"), device.get("devicePath"));
-        if required(name, errors) {
-            match volumes.is_claim(name.str()) {
-                None => errors.push(name.not_found()),
-                Some(true) => {}
-                Some(false) => errors.push(name.invalid(
-                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",
-                )),
+        required(name, errors);
+        if names.contains(&name.str()) {
+            errors.push(name.invalid("must be unique"));
+        }
+        match volumes.is_claim(name.str()) {
+            None => errors.push(name.not_found()),
+            Some(true) => {}
+            Some(false) => errors.push(name.invalid(
+                "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",
+            )),
+        }
+        required(path, errors);
+        if paths.contains(&path.str()) {
+            errors.push(path.invalid("must be unique"));
+        }
+        if path.str().split('/').any(|part| part == "..") {
+            errors.push(path.invalid("can not contain backsteps ('..')"));
+        } else {
+            paths.push(path.str());
+        }
+        for mount in one.get("volumeMounts").items() {
+            if mount.get("name").str() == name.str() {
+                errors.push(name.invalid("must not already exist in volumeMounts"));
+            }
+            if mount.get("mountPath").str() == path.str() {
+                errors.push(path.invalid("must not already exist as a path in volumeMounts"));
             }
         }
-        if required(path, errors) {
-            no_backsteps(path, errors);
-            if paths.contains(&path.str()) {
-                errors.push(path.invalid("must be unique"));
-            }
-            paths.push(path.str());
+        if !name.is_empty() {
+            names.push(name.str());
         }
     }
 }
 
+/// Policies of resizing; what is wrong with one is shown at the list.
 fn resize_policy(list: Field<'_>, errors: &mut ErrorList) {
     let mut seen: Vec<&str> = Vec::new();
     for policy in list.items() {
         let name = policy.get("resourceName");
-        required_one_of(name, &["cpu", "memory"], errors);
         if seen.contains(&name.str()) {
-            errors.push(policy.duplicate());
+            errors.push(FieldError::duplicate(policy.path(), name.str()));
         }
         seen.push(name.str());
-        let restart = policy.get("restartPolicy");
+        required_one_of(list.with(name.value()), &["cpu", "memory"], errors);
+        let restart = list.with(policy.get("restartPolicy").value());
         required_one_of(restart, &["NotRequired", "RestartContainer"], errors);
     }
 }
@@ -245,13 +271,18 @@ fn restart_rules(one: Field<'_>, errors: &mut ErrorList) {
         errors.push(rules.too_many(20));
     }
     for rule in rules.items() {
-        required_one_of(rule.get("action"), &["Restart", "RestartAllContainers"], errors);
+        let action = rule.get("action");
+        if !matches!(action.str(), "Restart" | "RestartAllContainers") {
+            errors.push(action.not_supported(&["Restart", "RestartAllContainers"]));
+        }
         let codes = rule.get("exitCodes");
         if !codes.is_set() {
             errors.push(codes.required("must be specified"));
             continue;
         }
-        required_one_of(codes.get("operator"), &["In", "NotIn"], errors);
+        if !matches!(codes.get("operator").str(), "In" | "NotIn") {
+            errors.push(codes.get("operator").not_supported(&["In", "NotIn"]));
+        }
         if codes.get("values").len() > 255 {
             errors.push(codes.get("values").too_many(255));
         }

@@ -36,25 +36,38 @@ pub(crate) fn env(container: Field<'_>, errors: &mut ErrorList) {
         }
         value_from(variable, errors);
     }
-    for source in container.get("envFrom").items() {
+    let list = container.get("envFrom");
+    for source in list.items() {
         rule(source.get("prefix"), validate::env_var_name, errors);
         let refs = ["configMapRef", "secretRef"];
-        match refs.iter().filter(|name| source.get(name).is_set()).count() {
-            0 => {
-                let text = "must specify one of: `configMapRef` or `secretRef`";
-                errors.push(source.invalid_as("", text));
-            }
-            1 => {}
-            _ => {
-                let text = "may not have more than one field specified at a time";
-                errors.push(source.invalid_as("", text));
-            }
-        }
         for name in refs {
             let reference = Field::get(source, name);
             if reference.is_set() && required(reference.get("name"), errors) {
                 rule(reference.get("name"), validate::dns1123_subdomain, errors);
             }
+        }
+        match refs.iter().filter(|name| source.get(name).is_set()).count() {
+            0 => {
+                let text = "must specify one of: `configMapRef` or `secretRef`";
+                errors.push(list.invalid_as("", text));
+            }
+            1 => {}
+            _ => {
+                let text = "may not have more than one field specified at a time";
+                errors.push(list.invalid_as("", text));
+            }
+        }
+    }
+}
+
+/// Files of variables lie in volumes that the pod has.
+pub(crate) fn file_volumes(container: Field<'_>, spec: Field<'_>, errors: &mut ErrorList) {
+    let has = |name: &str| spec.get("volumes").items().any(|one| one.get("name").str() == name);
+    for variable in container.get("env").items() {
+        let source = variable.at(&["valueFrom", "fileKeyRef"]);
+        let name = source.get("volumeName");
+        if source.is_set() && !name.is_empty() && !has(name.str()) {
+            errors.push(name.not_found());
         }
     }
 }
@@ -65,8 +78,12 @@ fn value_from(variable: Field<'_>, errors: &mut ErrorList) {
         return;
     }
     let mut sources = 0;
-    for (name, source) in from.entries() {
-        let source = source.value().map_or(source, |_| Field::get(from, name));
+    let known = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
+    for name in known {
+        let source = Field::get(from, name);
+        if !source.is_set() {
+            continue;
+        }
         sources += 1;
         match name {
             "fieldRef" => field_ref(source, &ENV_FIELDS, true, errors),
@@ -93,19 +110,23 @@ fn value_from(variable: Field<'_>, errors: &mut ErrorList) {
 }
 
 fn key_ref(source: Field<'_>, errors: &mut ErrorList) {
-    rule(source.get("name"), validate::dns1123_subdomain, errors);
+    let name = source.get("name");
+    errors
+        .extend(validate::dns1123_subdomain(name.str()).into_iter().map(|text| name.invalid(text)));
     if required(source.get("key"), errors) {
         rule(source.get("key"), validate::config_map_key, errors);
     }
 }
 
 fn file_key(source: Field<'_>, errors: &mut ErrorList) {
-    required(source.get("volumeName"), errors);
-    if required(source.get("path"), errors) {
-        super::volume::local_path(source.get("path"), errors);
-    }
     if required(source.get("key"), errors) {
         rule(source.get("key"), validate::env_var_name, errors);
+    }
+    if required(source.get("volumeName"), errors) {
+        rule(source.get("volumeName"), validate::dns1123_label, errors);
+    }
+    if required(source.get("path"), errors) {
+        super::container::no_backsteps(source.get("path"), errors);
     }
 }
 
@@ -127,7 +148,7 @@ pub(crate) fn field_ref(source: Field<'_>, allowed: &[&str], in_env: bool, error
                 errors.extend(
                     validate::qualified_name(key)
                         .into_iter()
-                        .map(|text| path.invalid_as(key, text)),
+                        .map(|text| source.invalid_as(key, text)),
                 );
             }
             "metadata.annotations" => {
@@ -135,10 +156,10 @@ pub(crate) fn field_ref(source: Field<'_>, allowed: &[&str], in_env: bool, error
                 errors.extend(
                     validate::qualified_name(&key)
                         .into_iter()
-                        .map(|text| path.invalid_as(key.as_str(), text)),
+                        .map(|text| source.invalid_as(key.as_str(), text)),
                 );
             }
-            _ => errors.push(path.invalid("does not support subscript")),
+            _ => errors.push(source.invalid_as(map, "does not support subscript")),
         }
         return;
     }

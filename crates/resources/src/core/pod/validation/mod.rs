@@ -14,10 +14,11 @@ mod tests;
 pub(crate) mod update;
 pub(crate) mod volume;
 
+use api::Value;
 use api::field::ErrorList;
 use api::validate;
 
-use crate::check::{self, one_of, required, required_one_of};
+use crate::check::{self, one_of, required, required_in_order};
 use crate::cursor::{Field, rule};
 
 /// Where a pod spec stands; some rules hold for pods only.
@@ -34,9 +35,9 @@ pub(crate) fn pod_spec(spec: Field<'_>, place: Place, errors: &mut ErrorList) {
     let volumes = volume::volumes(spec.get("volumes"), place, errors);
     container::containers(spec, &volumes, place, errors);
     let policies = ["Always", "OnFailure", "Never"];
-    required_one_of(spec.get("restartPolicy"), &policies, errors);
+    required_in_order(spec.get("restartPolicy"), &policies, errors);
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    required_one_of(spec.get("dnsPolicy"), &policies, errors);
+    required_in_order(spec.get("dnsPolicy"), &policies, errors);
     dns_config(spec, errors);
     check::labels(spec.get("nodeSelector"), errors);
     security::pod(spec, errors);
@@ -61,16 +62,16 @@ fn identity(spec: Field<'_>, errors: &mut ErrorList) {
     }
     let over = spec.get("hostnameOverride");
     if over.is_set() {
-        rule(over, validate::dns1123_subdomain, errors);
+        let texts = validate::dns1123_subdomain(over.str());
+        errors.extend(texts.into_iter().map(|text| over.invalid(text)));
         if over.str().len() > 64 {
-            errors.push(over.invalid(validate::max_len_text(64)));
+            errors.push(over.too_long(64));
         }
         if spec.get("setHostnameAsFQDN").bool() {
-            let text = "may not be set when hostnameOverride is set";
-            errors.push(spec.get("setHostnameAsFQDN").forbidden(text));
+            errors.push(over.forbidden("may not be specified when setHostnameAsFQDN is true"));
         }
         if spec.get("hostNetwork").bool() {
-            errors.push(over.forbidden("may not be set when hostNetwork is true"));
+            errors.push(over.forbidden("may not be specified when hostNetwork is true"));
         }
     }
     let policies = ["Never", "PreemptLowerPriority"];
@@ -81,9 +82,12 @@ fn identity(spec: Field<'_>, errors: &mut ErrorList) {
             validate::qualified_name(kind.str()).into_iter().map(|text| kind.invalid(text)),
         );
     }
-    for (name, quantity) in spec.get("overhead").entries() {
-        resources::container_resource_name(name, quantity, errors);
-        check::resource_quantity(name, quantity, errors);
+    // An overhead is checked as the limits of a container, and shown as them.
+    let overhead = spec.get("overhead");
+    for (name, quantity) in overhead.entries() {
+        let shown = overhead.get("limits").key(name).with(quantity.value());
+        resources::container_resource_name(name, shown, errors);
+        check::resource_quantity(name, shown, errors);
     }
 }
 
@@ -137,7 +141,9 @@ fn dns_config(spec: Field<'_>, errors: &mut ErrorList) {
         }
     }
     for option in config.get("options").items() {
-        required(option.get("name"), errors);
+        if option.get("name").is_empty() {
+            errors.push(option.required("must not be empty"));
+        }
     }
 }
 
@@ -164,18 +170,28 @@ fn resource_claims(claims: Field<'_>, errors: &mut ErrorList) {
         match sources.iter().filter(|source| claim.get(source).is_set()).count() {
             0 => {
                 let text = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
-                errors.push(claim.invalid(text));
+                errors.push(claim.invalid_as(as_struct(claim), text));
             }
             1 => {}
             _ => {
                 let text = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
-                errors.push(claim.invalid(text));
+                errors.push(claim.invalid_as(as_struct(claim), text));
             }
         }
         for source in sources {
             rule(Field::get(claim, source), validate::dns1123_subdomain, errors);
         }
     }
+}
+
+/// A claim as upstream shows it: by its own names for the fields.
+fn as_struct(claim: Field<'_>) -> Value {
+    let of = |name: &'static str| Field::get(claim, name).value().cloned().unwrap_or_default();
+    serde_json::json!({
+        "Name": claim.get("name").str(),
+        "ResourceClaimName": of("resourceClaimName"),
+        "ResourceClaimTemplateName": of("resourceClaimTemplateName"),
+    })
 }
 
 fn operating_system(spec: Field<'_>, errors: &mut ErrorList) {
@@ -185,18 +201,28 @@ fn operating_system(spec: Field<'_>, errors: &mut ErrorList) {
     }
     let name = os.get("name");
     if required(name, errors) {
-        one_of(name, &["linux", "windows"], errors);
+        one_of(os.with(name.value()), &["linux", "windows"], errors);
     }
     let security = spec.get("securityContext");
     match name.str() {
         "windows" => {
-            for field in ["hostPID", "hostIPC", "hostNetwork"] {
-                if field != "hostNetwork" && spec.get(field).bool() {
-                    let text = "cannot be set for a windows pod";
+            let text = "cannot be set for a windows pod";
+            for field in ["hostPID", "hostIPC", "shareProcessNamespace"] {
+                if spec.get(field).bool() {
                     errors.push(Field::get(spec, field).forbidden(text));
                 }
             }
+            if spec.get("hostUsers").is_set() {
+                errors.push(spec.get("hostUsers").forbidden(text));
+            }
+            if spec.get("resources").is_set() {
+                let text = "may not be set for a windows pod";
+                errors.push(spec.get("resources").forbidden(text));
+            }
+            windows_containers(spec, errors);
             for field in [
+                "seLinuxChangePolicy",
+                "appArmorProfile",
                 "seLinuxOptions",
                 "seccompProfile",
                 "fsGroup",
@@ -213,11 +239,45 @@ fn operating_system(spec: Field<'_>, errors: &mut ErrorList) {
                 }
             }
         }
-        "linux" if security.get("windowsOptions").is_set() => {
-            let text = "windows options cannot be set for a linux pod";
-            errors.push(security.get("windowsOptions").forbidden(text));
+        "linux" => {
+            let contexts = CONTAINER_LISTS
+                .into_iter()
+                .flat_map(|list| Field::get(spec, list).items())
+                .map(|one| one.get("securityContext"));
+            for context in std::iter::once(security).chain(contexts) {
+                let options = context.get("windowsOptions");
+                if options.is_set() {
+                    let text = "windows options cannot be set for a linux pod";
+                    errors.push(options.forbidden(text));
+                }
+            }
         }
         _ => {}
+    }
+}
+
+const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// What a container of a Windows pod may not set.
+fn windows_containers(spec: Field<'_>, errors: &mut ErrorList) {
+    for one in CONTAINER_LISTS.into_iter().flat_map(|list| Field::get(spec, list).items()) {
+        for field in [
+            "appArmorProfile",
+            "seLinuxOptions",
+            "seccompProfile",
+            "capabilities",
+            "readOnlyRootFilesystem",
+            "privileged",
+            "allowPrivilegeEscalation",
+            "procMount",
+            "runAsUser",
+            "runAsGroup",
+        ] {
+            let field = Field::get(one.get("securityContext"), field);
+            if field.is_set() {
+                errors.push(field.forbidden("cannot be set for a windows pod"));
+            }
+        }
     }
 }
 

@@ -53,9 +53,9 @@ pub(crate) fn lifecycle(lifecycle: Field<'_>, grace: i64, spec: Field<'_>, error
             let value = seconds.int().unwrap_or_default();
             if value < 0 || value > grace {
                 let text = format!(
-                    "must be non-negative and less than terminationGracePeriodSeconds ({grace}). Enable AllowPodLifecycleSleepActionZeroValue feature gate for zero sleep."
+                    "must be non-negative and less than terminationGracePeriodSeconds ({grace})"
                 );
-                errors.push(seconds.invalid_as(value, text));
+                errors.push(hook.get("sleep").invalid_as(value, text));
             }
         }
     }
@@ -102,10 +102,11 @@ fn http_get(action: Field<'_>, errors: &mut ErrorList) {
     required(action.get("path"), errors);
     port(action.get("port"), errors);
     one_of(action.get("scheme"), &["HTTP", "HTTPS"], errors);
-    for header in action.get("httpHeaders").items() {
-        let name = header.get("name");
+    let headers = action.get("httpHeaders");
+    for header in headers.items() {
+        let name = header.get("name").str();
         errors.extend(
-            validate::http_header_name(name.str()).into_iter().map(|text| name.invalid(text)),
+            validate::http_header_name(name).into_iter().map(|text| headers.invalid_as(name, text)),
         );
     }
 }

@@ -1,13 +1,13 @@
 //! Requests, limits and claims: of a container, and of the pod as a whole.
 
-use api::field::ErrorList;
+use api::field::{ErrorList, FieldError};
 use api::quantity::Quantity;
 use api::validate;
 
 use crate::check::{
     is_extended_resource, is_native_resource, quantity, required, resource_quantity,
 };
-use crate::cursor::Field;
+use crate::cursor::{Field, rule};
 
 /// The name of a resource that a container may ask for; errors are shown at `field`.
 pub(crate) fn container_resource_name(name: &str, field: Field<'_>, errors: &mut ErrorList) {
@@ -125,6 +125,42 @@ fn container_sum(spec: Field<'_>, kind: &'static str, name: &str) -> Quantity {
     sum
 }
 
+/// The claims of a container: each once, and each of the pod's.
+pub(crate) fn claims(list: Field<'_>, spec: Field<'_>, errors: &mut ErrorList) {
+    let known: std::collections::BTreeSet<&str> =
+        spec.get("resourceClaims").items().map(|claim| claim.get("name").str()).collect();
+    let mut seen: Vec<String> = Vec::new();
+    for claim in list.items() {
+        let (name, request) = (claim.get("name").str(), claim.get("request"));
+        if name.is_empty() {
+            errors.push(claim.required(""));
+            continue;
+        }
+        let key =
+            if request.is_empty() { name.to_owned() } else { format!("{name}/{}", request.str()) };
+        rule(request, validate::dns1123_label, errors);
+        let part = format!("{name}/");
+        let overlaps = seen.iter().any(|other| {
+            other == name || *other == key || (request.is_empty() && other.starts_with(&part))
+        });
+        if overlaps {
+            errors.push(FieldError::duplicate(claim.path(), key.as_str()));
+        }
+        seen.push(key);
+        if !known.contains(name) {
+            let mut error = FieldError::not_found(claim.path(), name);
+            error.detail = "must be one of the names in pod.spec.resourceClaims".to_owned();
+            if known.is_empty() {
+                error.detail += " which is empty";
+            } else {
+                let names: Vec<&str> = known.iter().copied().collect();
+                error.detail += &format!(": {}", names.join(", "));
+            }
+            errors.push(error);
+        }
+    }
+}
+
 /// A `resourceFieldRef`: a limit or request, and the unit it is given in.
 pub(crate) fn resource_field(source: Field<'_>, in_volume: bool, errors: &mut ErrorList) {
     let (container, resource) = (source.get("containerName"), source.get("resource"));
@@ -135,6 +171,7 @@ pub(crate) fn resource_field(source: Field<'_>, in_volume: bool, errors: &mut Er
     if !required(resource, errors) {
         return;
     }
+    let divisor = source.get("divisor");
     let (_, name) = resource.str().split_once('.').unwrap_or_default();
     let known = ["limits.", "requests."].iter().any(|kind| resource.str().starts_with(kind))
         && (matches!(name, "cpu" | "memory" | "ephemeral-storage")
@@ -150,16 +187,19 @@ pub(crate) fn resource_field(source: Field<'_>, in_volume: bool, errors: &mut Er
         ]));
         return;
     }
-    let divisor = source.get("divisor");
     let Some(value) = quantity(divisor).filter(|value| !value.is_zero()) else { return };
     let bytes = ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
     let units: &[&str] = if name == "cpu" { &["1m", "1"] } else { &bytes };
     if !units.iter().any(|unit| unit.parse::<Quantity>().is_ok_and(|unit| unit == value)) {
-        let kind = if name == "cpu" { "cpu" } else { name };
+        let kind = match name {
+            "ephemeral-storage" => "local ephemeral storage",
+            name if name.starts_with("hugepages-") => "hugepages",
+            name => name,
+        };
         let text = format!(
             "only divisor's values {} are supported with the {kind} resource",
-            units.join(", ")
+            if name == "cpu" { "1m and 1".to_owned() } else { units.join(", ") }
         );
-        errors.push(divisor.invalid(text));
+        errors.push(divisor.invalid_as(resource.str(), text));
     }
 }

@@ -99,6 +99,8 @@ fn node_requirement(requirement: Field<'_>, errors: &mut ErrorList) {
         _ => errors.push(operator.invalid("not a valid selector operator")),
     }
     label_key(requirement.get("key"), errors);
+    // A value that no label can have selects nothing.
+    check::each(values, validate::label_value, errors);
 }
 
 fn pod_term(term: Field<'_>, errors: &mut ErrorList) {
@@ -108,9 +110,8 @@ fn pod_term(term: Field<'_>, errors: &mut ErrorList) {
     let topology = term.get("topologyKey");
     if topology.is_empty() {
         errors.push(topology.required("can not be empty"));
-    } else {
-        label_key(topology, errors);
     }
+    label_key(topology, errors);
     label_keys(term, "matchLabelKeys", errors);
     label_keys(term, "mismatchLabelKeys", errors);
     for key in term.get("mismatchLabelKeys").items() {
@@ -190,9 +191,8 @@ pub(crate) fn spread(list: Field<'_>, errors: &mut ErrorList) {
         let (topology, when) = (constraint.get("topologyKey"), constraint.get("whenUnsatisfiable"));
         if topology.is_empty() {
             errors.push(topology.required("can not be empty"));
-        } else {
-            label_key(topology, errors);
         }
+        label_key(topology, errors);
         if !matches!(when.str(), "DoNotSchedule" | "ScheduleAnyway") {
             errors.push(when.not_supported(&["DoNotSchedule", "ScheduleAnyway"]));
         }

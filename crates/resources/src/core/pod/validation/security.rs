@@ -5,7 +5,7 @@ use api::validate;
 
 use super::container::descending_path;
 use crate::check::{in_range, one_of, required};
-use crate::cursor::{Field, rule};
+use crate::cursor::Field;
 
 const ID_MAX: i64 = i32::MAX as i64;
 
@@ -21,40 +21,85 @@ pub(crate) fn pod(spec: Field<'_>, errors: &mut ErrorList) {
     one_of(context.get("fsGroupChangePolicy"), &["Always", "OnRootMismatch"], errors);
     one_of(context.get("supplementalGroupsPolicy"), &["Merge", "Strict"], errors);
     one_of(context.get("seLinuxChangePolicy"), &["MountOption", "Recursive"], errors);
-    profile(context.get("seccompProfile"), errors);
-    profile(context.get("appArmorProfile"), errors);
+    seccomp(context.get("seccompProfile"), errors);
+    app_armor(context.get("appArmorProfile"), errors);
+    windows(context.get("windowsOptions"), errors);
     sysctls(spec, context.get("sysctls"), errors);
     let share = spec.get("shareProcessNamespace");
     if share.bool() && spec.get("hostPID").bool() {
         let text = "ShareProcessNamespace and HostPID cannot both be enabled";
-        errors.push(share.invalid(text));
+        // It was a field of the security context once, and is shown there.
+        let shown = context.get("shareProcessNamespace").with(share.value());
+        errors.push(shown.invalid(text));
     }
     if spec.get("hostUsers").value().is_some_and(|value| value == false) {
-        for name in ["hostNetwork", "hostPID", "hostIPC"] {
+        let text = "when `hostUsers` is false";
+        for (name, shown) in
+            [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")]
+        {
             if spec.get(name).bool() {
-                let text = "when `hostUsers` is false";
-                errors.push(Field::get(spec, name).forbidden(text));
+                errors.push(Field::get(spec, shown).forbidden(text));
+            }
+        }
+        for list in ["initContainers", "containers", "ephemeralContainers"] {
+            for one in Field::get(spec, list).items() {
+                if !one.get("volumeDevices").is_empty() {
+                    errors.push(one.get("volumeDevices").forbidden(text));
+                }
             }
         }
     }
 }
 
-fn profile(profile: Field<'_>, errors: &mut ErrorList) {
+const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
+
+fn seccomp(profile: Field<'_>, errors: &mut ErrorList) {
     if !profile.is_set() {
         return;
     }
     let (kind, local) = (profile.get("type"), profile.get("localhostProfile"));
-    if required(kind, errors) {
-        one_of(kind, &["Localhost", "RuntimeDefault", "Unconfined"], errors);
+    if kind.is_empty() {
+        errors.push(kind.required("type is required when seccompProfile is set"));
+    } else {
+        one_of(kind, &PROFILES, errors);
     }
     if kind.str() == "Localhost" {
-        if local.is_empty() {
-            errors.push(local.required("must be set when type is Localhost"));
-        } else {
+        if local.is_set() {
             descending_path(local, errors);
+        } else {
+            errors.push(local.required("must be set when seccomp type is Localhost"));
         }
     } else if local.is_set() {
-        errors.push(local.invalid("can only be set when type is Localhost"));
+        // Upstream shows the whole profile, by its own names for the fields.
+        let shown = serde_json::json!({"Type": kind.str(), "LocalhostProfile": local.str()});
+        let text = "can only be set when seccomp type is Localhost";
+        errors.push(local.invalid_as(shown, text));
+    }
+}
+
+fn app_armor(profile: Field<'_>, errors: &mut ErrorList) {
+    if !profile.is_set() {
+        return;
+    }
+    let (kind, local) = (profile.get("type"), profile.get("localhostProfile"));
+    match kind.str() {
+        "Localhost" => {
+            let text = "must be set when AppArmor type is Localhost";
+            if local.str().trim() != local.str() {
+                errors.push(local.invalid("must not be padded with whitespace"));
+            } else if local.is_empty() {
+                errors.push(local.required(text));
+            }
+            if local.str().len() > 4095 {
+                errors.push(local.too_long(4095));
+            }
+        }
+        "RuntimeDefault" | "Unconfined" if local.is_set() => {
+            errors.push(local.invalid("can only be set when AppArmor type is Localhost"));
+        }
+        "RuntimeDefault" | "Unconfined" => {}
+        "" => errors.push(kind.required("type is required when appArmorProfile is set")),
+        _ => errors.push(kind.not_supported(&PROFILES)),
     }
 }
 
@@ -104,9 +149,12 @@ pub(crate) fn container(context: Field<'_>, errors: &mut ErrorList) {
     for name in ["runAsUser", "runAsGroup"] {
         in_range(Field::get(context, name), 0, ID_MAX, errors);
     }
-    one_of(context.get("procMount"), &["Default", "Unmasked"], errors);
-    profile(context.get("seccompProfile"), errors);
-    profile(context.get("appArmorProfile"), errors);
+    let mount = context.get("procMount");
+    if mount.is_set() && !matches!(mount.str(), "Default" | "Unmasked") {
+        errors.push(mount.not_supported(&["Default", "Unmasked"]));
+    }
+    seccomp(context.get("seccompProfile"), errors);
+    app_armor(context.get("appArmorProfile"), errors);
     let escalation = context.get("allowPrivilegeEscalation");
     if escalation.value().is_some_and(|value| value == false) {
         let value = context.value().cloned().unwrap_or_default();
@@ -123,6 +171,36 @@ pub(crate) fn container(context: Field<'_>, errors: &mut ErrorList) {
             errors.push(context.invalid_as(value, text));
         }
     }
-    let windows = context.get("windowsOptions");
-    rule(windows.get("gmsaCredentialSpecName"), validate::dns1123_subdomain, errors);
+    windows(context.get("windowsOptions"), errors);
+}
+
+fn windows(options: Field<'_>, errors: &mut ErrorList) {
+    let name = options.get("gmsaCredentialSpecName");
+    if name.is_set() {
+        let texts = validate::dns1123_subdomain(name.str());
+        errors.extend(texts.into_iter().map(|text| name.invalid(text)));
+    }
+    let specification = options.get("gmsaCredentialSpec");
+    if specification.is_set() && specification.is_empty() {
+        errors.push(specification.invalid("gmsaCredentialSpec cannot be an empty string"));
+    }
+    if specification.str().len() > 64 * 1024 {
+        let text = "gmsaCredentialSpec size must be under 64 KiB";
+        errors.push(specification.invalid(text));
+    }
+    let user = options.get("runAsUserName");
+    if user.is_set() {
+        let (domain, account) = match user.str().split_once('\\') {
+            Some((domain, account)) => (Some(domain), account),
+            None => (None, user.str()),
+        };
+        if user.is_empty() {
+            errors.push(user.invalid("runAsUserName cannot be an empty string"));
+        } else if account.len() > 104 {
+            let text = "runAsUserName's User length must not be longer than 104 characters";
+            errors.push(user.invalid(text));
+        } else if domain.is_some_and(|domain| domain.len() >= 256) {
+            errors.push(user.invalid("runAsUserName's Domain length must be under 256 characters"));
+        }
+    }
 }

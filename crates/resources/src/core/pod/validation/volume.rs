@@ -5,7 +5,7 @@ use api::quantity::Quantity;
 use api::validate;
 
 use super::Place;
-use super::container::no_backsteps;
+use super::container::{descending_path, no_backsteps};
 use super::env::volume_field_ref;
 use super::resources::resource_field;
 use crate::check::{in_range, one_of, required};
@@ -31,28 +31,76 @@ pub(crate) fn volumes<'a>(list: Field<'a>, place: Place, errors: &mut ErrorList)
     let mut known: Vec<(&str, bool)> = Vec::new();
     for volume in list.items() {
         let name = volume.get("name");
+        let found = errors.len();
+        sources(volume, place, errors);
         if required(name, errors) {
             rule(name, validate::dns1123_label, errors);
             if known.iter().any(|(other, _)| *other == name.str()) {
                 errors.push(name.duplicate());
             }
         }
-        let claim =
-            volume.get("persistentVolumeClaim").is_set() || volume.get("ephemeral").is_set();
-        known.push((name.str(), claim));
-        sources(volume, place, errors);
+        // What is wrong is not there for the containers either.
+        if errors.len() == found {
+            let claim =
+                volume.get("persistentVolumeClaim").is_set() || volume.get("ephemeral").is_set();
+            known.push((name.str(), claim));
+        }
     }
     Volumes(known)
 }
 
+/// The sources in the order in which upstream looks at them.
+const SOURCES: [&str; 30] = [
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+];
+
+/// The names under which a second source is refused, which are not all those of the fields.
+fn refused_as(name: &'static str) -> &'static str {
+    match name {
+        "cephfs" => "cephFS",
+        "downwardAPI" => "downwarAPI",
+        name => name,
+    }
+}
+
 fn sources(volume: Field<'_>, place: Place, errors: &mut ErrorList) {
     let mut seen = false;
-    for (name, value) in volume.entries() {
-        if name == "name" || !value.is_set() {
+    for name in SOURCES {
+        let source = Field::get(volume, name);
+        if !source.is_set() {
             continue;
         }
-        let source = volume.get(name);
         if seen {
+            let source = Field::get(volume, refused_as(name));
             errors.push(source.forbidden("may not specify more than 1 volume type"));
             continue;
         }
@@ -76,8 +124,12 @@ fn sources(volume: Field<'_>, place: Place, errors: &mut ErrorList) {
             "downwardAPI" => {
                 mode(source.get("defaultMode"), errors);
                 for item in source.get("items").items() {
-                    downward(item, errors);
+                    downward(item, source, errors);
                 }
+            }
+            "gitRepo" => {
+                required(source.get("repository"), errors);
+                descending_path(source.get("directory"), errors);
             }
             "projected" => projected(source, errors),
             "ephemeral" => ephemeral(source, errors),
@@ -112,6 +164,18 @@ pub(crate) fn shared_source(name: &str, source: Field<'_>, errors: &mut ErrorLis
         }
         "csi" => csi(source, errors),
         "iscsi" => iscsi(source, errors),
+        "fc" => fibre_channel(source, errors),
+        "photonPersistentDisk" => crate::check::required_fields(source, &["pdID"], errors),
+        "storageos" => {
+            let name = source.get("volumeName");
+            if required(name, errors) {
+                rule(name, validate::dns1123_label, errors);
+            }
+            rule(source.get("volumeNamespace"), validate::dns1123_label, errors);
+            if source.get("secretRef").is_set() {
+                required(source.at(&["secretRef", "name"]), errors);
+            }
+        }
         "gcePersistentDisk" => {
             required(source.get("pdName"), errors);
             in_range(source.get("partition"), 0, 255, errors);
@@ -128,7 +192,12 @@ pub(crate) fn shared_source(name: &str, source: Field<'_>, errors: &mut ErrorLis
                 required(source.get("image"), errors);
             }
         }
-        "cinder" => crate::check::required_fields(source, &["volumeID"], errors),
+        "cinder" => {
+            required(source.get("volumeID"), errors);
+            if source.get("secretRef").is_set() {
+                required(source.at(&["secretRef", "name"]), errors);
+            }
+        }
         "azureFile" => crate::check::required_fields(source, &["secretName", "shareName"], errors),
         "azureDisk" => {
             crate::check::required_fields(source, &["diskName", "diskURI"], errors);
@@ -137,7 +206,21 @@ pub(crate) fn shared_source(name: &str, source: Field<'_>, errors: &mut ErrorLis
         }
         "vsphereVolume" => crate::check::required_fields(source, &["volumePath"], errors),
         "portworxVolume" => crate::check::required_fields(source, &["volumeID"], errors),
-        "quobyte" => crate::check::required_fields(source, &["registry", "volume"], errors),
+        "quobyte" => {
+            let registry = source.get("registry");
+            let text = "must be a host:port pair or multiple pairs separated by commas";
+            if registry.is_empty() {
+                errors.push(registry.required(text));
+            } else if source.get("tenant").str().len() >= 65 {
+                let text = "must be a UUID and may not exceed a length of 64 characters";
+                errors.push(source.get("tenant").required(text));
+            } else {
+                let pairs = registry.str().split(',');
+                let bad = pairs.filter(|pair| pair.matches(':').count() != 1).count();
+                errors.extend((0..bad).map(|_| registry.invalid(text)));
+            }
+            required(source.get("volume"), errors);
+        }
         "scaleIO" => {
             crate::check::required_fields(source, &["gateway", "system", "volumeName"], errors);
         }
@@ -193,6 +276,31 @@ fn iscsi(source: Field<'_>, errors: &mut ErrorList) {
         }
     }
     in_range(source.get("lun"), 0, 255, errors);
+    let chap = ["chapAuthDiscovery", "chapAuthSession"];
+    if chap.iter().any(|name| source.get(name).bool()) && !source.get("secretRef").is_set() {
+        errors.push(source.get("secretRef").required(""));
+    }
+}
+
+fn fibre_channel(source: Field<'_>, errors: &mut ErrorList) {
+    let (targets, ids, lun) = (source.get("targetWWNs"), source.get("wwids"), source.get("lun"));
+    match (targets.is_empty(), ids.is_empty()) {
+        (true, true) => {
+            errors.push(targets.required("must specify either targetWWNs or wwids, but not both"));
+        }
+        (false, false) => {
+            errors
+                .push(targets.invalid("targetWWNs and wwids can not be specified simultaneously"));
+        }
+        _ => {}
+    }
+    if !targets.is_empty() {
+        if lun.is_set() {
+            in_range(lun, 0, 255, errors);
+        } else {
+            errors.push(lun.required("lun is required if targetWWNs is specified"));
+        }
+    }
 }
 
 fn mode(field: Field<'_>, errors: &mut ErrorList) {
@@ -228,11 +336,14 @@ pub(crate) fn local_path(field: Field<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn downward(item: Field<'_>, errors: &mut ErrorList) {
-    if required(item.get("path"), errors) {
-        local_path(item.get("path"), errors);
+/// A file of the downward API. Upstream names the list's owner, not the item: `shown`.
+fn downward<'a>(item: Field<'a>, shown: Field<'a>, errors: &mut ErrorList) {
+    let of = |name: &'static str| Field::get(shown, name).with(item.get(name).value());
+    let item = shown.with(item.value());
+    if required(of("path"), errors) {
+        local_path(of("path"), errors);
     }
-    let (reference, resource) = (item.get("fieldRef"), item.get("resourceFieldRef"));
+    let (reference, resource) = (of("fieldRef"), of("resourceFieldRef"));
     match (reference.is_set(), resource.is_set()) {
         (true, with_resource) => {
             volume_field_ref(reference, errors);
@@ -246,7 +357,7 @@ fn downward(item: Field<'_>, errors: &mut ErrorList) {
             errors.push(item.required("one of fieldRef and resourceFieldRef is required"));
         }
     }
-    mode(item.get("mode"), errors);
+    mode(of("mode"), errors);
 }
 
 fn projected(source: Field<'_>, errors: &mut ErrorList) {
@@ -254,14 +365,23 @@ fn projected(source: Field<'_>, errors: &mut ErrorList) {
     let mut paths: Vec<&str> = Vec::new();
     for part in source.get("sources").items() {
         let mut kinds = 0;
-        for (kind, _) in part.entries() {
-            let field = part.get(kind);
-            kinds += 1;
-            if kinds > 1 {
-                errors.push(field.forbidden("may not specify more than 1 volume type per source"));
-                continue;
+        let known = [
+            "secret",
+            "configMap",
+            "downwardAPI",
+            "serviceAccountToken",
+            "clusterTrustBundle",
+            "podCertificate",
+        ];
+        for kind in known {
+            let field = Field::get(part, kind);
+            if field.is_set() {
+                kinds += 1;
+                projected_part(kind, field, source, &mut paths, errors);
             }
-            projected_part(kind, field, &mut paths, errors);
+        }
+        if kinds > 1 {
+            errors.push(part.forbidden("may not specify more than 1 volume type"));
         }
         if kinds == 0 {
             let kinds = r#"may specify one of: "clusterTrustBundle", "configMap", "downwardAPI", "podCertificate", "secret", "serviceAccountToken""#;
@@ -273,27 +393,32 @@ fn projected(source: Field<'_>, errors: &mut ErrorList) {
 fn projected_part<'a>(
     kind: &str,
     field: Field<'a>,
+    projected: Field<'a>,
     paths: &mut Vec<&'a str>,
     errors: &mut ErrorList,
 ) {
-    let mut take = |path: Field<'a>, errors: &mut ErrorList| {
-        if !path.is_empty() && paths.contains(&path.str()) {
-            errors.push(path.invalid(format!("conflicting duplicate paths: {}", path.str())));
+    let mut take = |path: Field<'a>, shown: &str, errors: &mut ErrorList| {
+        if path.is_empty() {
+            return;
         }
-        paths.push(path.str());
+        if paths.contains(&path.str()) {
+            errors.push(projected.invalid_as(shown, "conflicting duplicate paths"));
+        } else {
+            paths.push(path.str());
+        }
     };
     match kind {
         "secret" | "configMap" => {
             required(field.get("name"), errors);
             for item in field.get("items").items() {
                 key_to_path(item, errors);
-                take(item.get("path"), errors);
+                take(item.get("path"), field.get("name").str(), errors);
             }
         }
         "downwardAPI" => {
             for item in field.get("items").items() {
-                downward(item, errors);
-                take(item.get("path"), errors);
+                downward(item, field, errors);
+                take(item.get("path"), item.get("path").str(), errors);
             }
         }
         "serviceAccountToken" => {
@@ -307,16 +432,17 @@ fn projected_part<'a>(
                 let text = "may not specify a duration larger than 2^32 seconds";
                 errors.push(seconds.invalid_as(value, text));
             }
-            if required(field.get("path"), errors) {
-                local_path(field.get("path"), errors);
+            // Upstream shows the path as if it were the volume's.
+            let path = projected.get("path").with(field.get("path").value());
+            if required(path, errors) {
+                local_path(path, errors);
             }
-            take(field.get("path"), errors);
         }
         "clusterTrustBundle" => {
             if required(field.get("path"), errors) {
                 local_path(field.get("path"), errors);
             }
-            take(field.get("path"), errors);
+            take(field.get("path"), field.get("path").str(), errors);
         }
         _ => {}
     }
