@@ -295,3 +295,27 @@ async fn root_mounts_limits_and_usage() {
     assert_eq!(pod_stats.containers.len(), 1);
     node.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn root_the_hosts_control_groups_can_be_mounted() {
+    let node = Node::new("groups").await;
+    let pod = node.pod("groups", |_| {}).await;
+    let id = node
+        .create(&pod, "c", &words(&["sleep", "1000"]), |config| {
+            config.mounts = [("/host/sys", "/sys"), ("/host/groups", "/sys/fs/cgroup")]
+                .map(|(inside, outside)| Mount {
+                    container_path: inside.into(),
+                    host_path: outside.into(),
+                    readonly: true,
+                    ..Mount::default()
+                })
+                .into();
+        })
+        .await;
+    node.runtime.start_container(&id).await.unwrap();
+    let script = "for root in /host/sys/fs/cgroup /host/groups; do \
+        find $root -name cgroup.procs | head -n 1 | grep -q . && echo seen; done";
+    let out = node.runtime.exec_sync(&id, &sh(script), Duration::from_secs(20)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "seen\nseen\n");
+    node.close().await;
+}

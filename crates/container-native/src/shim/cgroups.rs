@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::rootfs;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -72,6 +75,35 @@ pub(super) fn enter(groups: &Groups) -> io::Result<()> {
     Ok(())
 }
 
+/// Keeps in view what of the host's hierarchies a container mounts: as sources of its mounts, places
+/// in `dir` stand for the folders that are hidden next. Monitors of a node read there.
+pub(super) fn keep(groups: &Groups, spec: &mut Value, dir: &Path) -> io::Result<()> {
+    if groups.folders.is_empty() {
+        return Ok(());
+    }
+    let mounts = spec["mounts"].as_array_mut().into_iter().flatten();
+    let hidden = mounts.filter(|mount| mount["type"] == "bind" && shows_groups(&mount["source"]));
+    for (index, mount_) in hidden.enumerate() {
+        let source = PathBuf::from(mount_["source"].as_str().unwrap_or_default());
+        let place = dir.join(format!("host-{index}"));
+        if source.is_dir() {
+            fs::create_dir_all(&place)?;
+        } else {
+            fs::write(&place, "")?;
+        }
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount(Some(&source), &place, None::<&str>, flags, None::<&str>)?;
+        mount_["source"] = place.to_string_lossy().into();
+    }
+    Ok(())
+}
+
+/// Whether a folder of the host has the hierarchies in it, or is one of theirs.
+fn shows_groups(source: &Value) -> bool {
+    let source = Path::new(source.as_str().unwrap_or_default());
+    source.is_absolute() && (source.starts_with(ROOT) || Path::new(ROOT).starts_with(source))
+}
+
 /// Keeps the container's own groups in view and hides all others from this mount namespace, which
 /// must not be the host's.
 pub(super) fn hide(groups: &Groups) -> io::Result<()> {
@@ -82,8 +114,31 @@ pub(super) fn hide(groups: &Groups) -> io::Result<()> {
         fs::create_dir_all(place)?;
         mount(Some(folder), place, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
     }
+    // Where mounts of this namespace reach the host, this must not.
+    let (nothing, private) = (None::<&str>, MsFlags::MS_PRIVATE);
+    mount(nothing, &rootfs::mount_point_of(Path::new("/sys/fs"))?, nothing, private, nothing)?;
+    mount(nothing, ROOT, nothing, private | MsFlags::MS_REC, nothing)?;
     umount2(ROOT, MntFlags::MNT_DETACH)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("none"), ROOT, Some("tmpfs"), flags, Some("size=0k"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shows_the_hierarchies_is_known_by_its_path() {
+        for (source, expected) in [
+            ("/", true),
+            ("/sys", true),
+            ("/sys/fs/cgroup/memory", true),
+            ("/sys/fs/cgroups", false),
+            ("/proc", false),
+            ("cgroup", false),
+        ] {
+            assert_eq!(shows_groups(&Value::from(source)), expected, "{source}");
+        }
+    }
 }

@@ -118,12 +118,13 @@ fn try_create(dir: &Path) -> Result<(Report, Option<OwnedFd>), String> {
     // Lowering it takes a privilege that not every machine gives; children inherit it.
     drop(fs::write("/proc/self/oom_score_adj", create.oom_score_adj.to_string()));
 
+    let mut spec = create.spec;
     cgroups::make(&create.groups)
         .and_then(|()| cgroups::enter(&create.groups))
+        .and_then(|()| cgroups::keep(&create.groups, &mut spec, dir))
         .and_then(|()| cgroups::hide(&create.groups))
         .map_err(|e| format!("enter the container's cgroups: {e}"))?;
 
-    let mut spec = create.spec;
     let process = &mut spec["process"];
     let cwd = PathBuf::from(process["cwd"].as_str().unwrap_or("/"));
     root.make_dirs(&cwd).map_err(|e| format!("make the folder {}: {e}", cwd.display()))?;

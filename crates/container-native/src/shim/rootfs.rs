@@ -46,7 +46,8 @@ pub(super) fn enter_private_namespace(shared: bool, target: &Path) -> io::Result
     Ok(())
 }
 
-fn mount_point_of(path: &Path) -> io::Result<PathBuf> {
+/// Where the mount is that a path lies on.
+pub(super) fn mount_point_of(path: &Path) -> io::Result<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo")?;
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
     let longest = points.filter(|point| path.starts_with(point)).max_by_key(|point| point.len());
