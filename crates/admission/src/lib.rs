@@ -17,6 +17,7 @@ mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
+mod pod_resize_validator;
 pub mod pod_security;
 mod pod_topology_labels;
 mod policy;
@@ -152,6 +153,7 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn AdmissionPlugin>> {
         Arc::new(certificate_subject_restriction::CertificateSubjectRestriction),
         Arc::new(default_class::DefaultIngressClass),
         Arc::new(pod_topology_labels::PodTopologyLabels),
+        Arc::new(pod_resize_validator::PodResizeValidator),
         // What others say comes after all that the server itself does to an object.
         Arc::new(policy::MutatingAdmissionPolicy::new()),
         Arc::new(webhook::MutatingAdmissionWebhook::new(deps)),

@@ -83,8 +83,12 @@ impl Dispatch {
         self.0.tasks.spawn(async move { events.follow_runtime(&events_drain).await });
         while !drain.is_cancelled() {
             let dirty = std::mem::take(&mut *self.0.dirty.lock());
-            for key in dirty {
-                self.reconcile(&key, drain);
+            // What went leaves its room to what came.
+            for key in &dirty {
+                self.let_go(key);
+            }
+            for key in &dirty {
+                self.reconcile(key, drain);
             }
             tokio::select! {
                 () = self.0.changed.notified() => {}
@@ -182,28 +186,42 @@ impl Dispatch {
         }
     }
 
-    /// Brings the workers of one name in line with the cache.
-    fn reconcile(&self, key: &Key, drain: &Drain) {
+    /// The pod of a name as it shall run here, and the workers of that name.
+    fn of_name(&self, key: &Key) -> (Option<Arc<Pod>>, Vec<Running>) {
         let node = &self.0.node;
         let here = |pod: &Arc<Pod>| {
             let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
             bound == Some(node.options.node_name.as_str()) && !pod::is_mirror(pod)
         };
         let pod = node.objects.pods.get_key(key).filter(here);
-        let uid = pod.as_ref().map(|pod| pod::uid(pod).to_owned()).unwrap_or_default();
-        let same_name: Vec<Running> = {
-            let workers = self.0.workers.lock();
-            let all = workers.values();
-            all.filter(|one| one.id.name == *key.name && one.id.namespace == *key.namespace)
-                // A static pod has its mirror's name; the API server has no say in it.
-                .filter(|one| !pod::is_static(&one.handle.desired.borrow().pod))
-                .cloned()
-                .collect()
-        };
+        let workers = self.0.workers.lock();
+        let same_name = workers
+            .values()
+            .filter(|one| one.id.name == *key.name && one.id.namespace == *key.namespace)
+            // A static pod has its mirror's name; the API server has no say in it.
+            .filter(|one| !pod::is_static(&one.handle.desired.borrow().pod))
+            .cloned()
+            .collect();
+        (pod, same_name)
+    }
+
+    /// Stops the workers of a name whose pod is no more. It takes nothing from now on, though its
+    /// containers may still be on their way out: who deletes by force has said so.
+    fn let_go(&self, key: &Key) {
+        let (pod, same_name) = self.of_name(key);
+        let uid = pod.as_ref().map(|pod| pod::uid(pod)).unwrap_or_default();
         for worker in same_name.iter().filter(|worker| worker.id.uid != uid) {
             worker.handle.desired.send_modify(|desired| desired.gone = true);
+            self.0.node.release(&worker.id.uid, false);
         }
+    }
+
+    /// Brings the workers of one name in line with the cache.
+    fn reconcile(&self, key: &Key, drain: &Drain) {
+        self.let_go(key);
+        let (pod, same_name) = self.of_name(key);
         let Some(pod) = pod else { return };
+        let uid = pod::uid(&pod).to_owned();
         if let Some(worker) = same_name.iter().find(|worker| worker.id.uid == uid) {
             worker.handle.desired.send_modify(|desired| desired.pod = pod);
             return;

@@ -37,7 +37,7 @@ impl Target {
         let key = entry.key(self.namespace(), name);
         let cached = match version {
             Version::Newest | Version::Exact(_) => None,
-            Version::Any => entry.cacher.get(&key),
+            Version::Any => entry.cacher.get_settled(&key),
             Version::NotOlderThan(rv) => {
                 core.storage.fresh(rv).await?;
                 entry.cacher.get(&key)

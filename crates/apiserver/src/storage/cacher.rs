@@ -246,6 +246,15 @@ impl Cacher {
         self.state.read().objects.get(key).cloned()
     }
 
+    /// An object, unless a write of it is on its way here: who has just written it would not see
+    /// what it wrote.
+    pub(crate) fn get_settled(&self, key: &str) -> Option<Arc<Stored>> {
+        if self.hints.lock().contains_key(key) {
+            return None;
+        }
+        self.get(key)
+    }
+
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
         self.state.read().objects.len()

@@ -314,8 +314,14 @@ async fn a_pod_is_resized_where_it_runs_or_waits_for_room() {
     assert_eq!(restarts(&pod), 0);
     let held = bench.runtime.container_status(&containers[0].id).await.unwrap();
     assert_eq!(held.resources.unwrap().linux.cpu_quota, 20_000);
-    // More than the node has is waited for; less is given again.
-    resize("1000").await.unwrap();
+    // More than the node has is refused, more than is free there waited for; less is given again.
+    let refused = resize("1000").await.unwrap_err().to_string();
+    assert!(refused.contains("node didn't have enough allocatable resources: cpu"), "{refused}");
+    let nodes: Api<Node> = Api::all(bench.client.clone());
+    let all = nodes.get("n1").await.unwrap().status.unwrap().allocatable.unwrap();
+    bench.create("other", sized("100m")).await;
+    bench.pod_until("other", "ready", |pod| has_condition(pod, "Ready")).await;
+    resize(&all["cpu"].0).await.unwrap();
     let waits = |pod: &Pod| has_condition(pod, "PodResizePending");
     let pod = bench.pod_until("web", "deferred", waits).await;
     assert_eq!(limit(&pod).as_deref(), Some("200m"));
