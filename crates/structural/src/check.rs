@@ -160,7 +160,7 @@ fn array(node: &Node, items: &[Value], old: Option<&Value>, name: &str, found: &
     let before = found.problems.len();
     if let Some(schema) = &node.items {
         for (index, item) in items.iter().enumerate() {
-            let old = correlated(node, item, index, old);
+            let old = correlated(node, item, old);
             found.merge(check(schema, item, old, &format!("{name}[{index}]")));
         }
     }
@@ -412,5 +412,30 @@ mod tests {
         assert_eq!(errors(json!({"spec": {"a": 5, "b": 2}})), 0);
         assert_eq!(errors(json!({"spec": {"a": 6, "b": 1}})), 1);
         assert_eq!(errors(json!({"spec": {"a": 5, "b": "x"}})), 1);
+    }
+
+    #[test]
+    fn items_are_told_apart_by_their_keys_alone() {
+        let list = |kind: Value, item: Value| {
+            let mut list = json!({"type": "array", "items": item});
+            list.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
+            Node::root(Some(&json!({"type": "object", "properties": {"l": list}})))
+        };
+        let text = json!({"type": "string", "enum": ["good"]});
+        let (old, new) = (json!({"l": ["bad"]}), json!({"l": ["bad", "good"]}));
+        for kind in [json!({}), json!({"x-kubernetes-list-type": "set"})] {
+            let node = list(kind, text.clone());
+            assert_eq!(validate_change(&node, &old, &old).len(), 0);
+            assert_eq!(validate_change(&node, &new, &old).len(), 1);
+        }
+        let keys = json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]});
+        let node = list(
+            keys,
+            json!({"type": "object", "properties": {"k": {"type": "string"},
+            "v": text}}),
+        );
+        let old = json!({"l": [{"k": "a", "v": "bad"}]});
+        let new = json!({"l": [{"k": "b", "v": "good"}, {"k": "a", "v": "bad"}]});
+        assert_eq!(validate_change(&node, &new, &old).len(), 0);
     }
 }

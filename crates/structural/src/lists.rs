@@ -73,16 +73,14 @@ fn keys_of(node: &Node, keys: &[String], item: &Value) -> Value {
 pub(crate) fn correlated<'o>(
     node: &Node,
     item: &Value,
-    index: usize,
     old: Option<&'o Value>,
 ) -> Option<&'o Value> {
     let old = old?.as_array()?;
     match &node.list {
-        ListKind::Unsaid => old.get(index),
         ListKind::Map(keys) => {
             let own = keys_of(node, keys, item);
             old.iter().find(|old| keys_of(node, keys, old) == own)
         }
-        ListKind::Set | ListKind::Atomic => None,
+        ListKind::Unsaid | ListKind::Set | ListKind::Atomic => None,
     }
 }
