@@ -503,6 +503,11 @@ pub trait Resource: Send + Sync + 'static {
         }
     }
 
+    /// Whether a deletion answers the object that is gone, and not that it succeeded.
+    fn returns_deleted(&self) -> bool {
+        false
+    }
+
     /// Whether the kind comes from a CustomResourceDefinition: items of its lists keep their
     /// `apiVersion` and `kind`, and strategic merge patches are refused.
     fn is_custom(&self) -> bool {

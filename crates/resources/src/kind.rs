@@ -357,7 +357,53 @@ pub(crate) fn keep_all_but(new: &mut Value, old: &Value, field: &str) {
     }
 }
 
+/// Puts a field of the metadata back.
+fn keep_in_metadata(new: &mut Value, old: &Value, field: &str) {
+    match object::at(old, &["metadata", field]).cloned() {
+        Some(value) => object::set(new, &["metadata", field], value),
+        None => drop(object::remove(new, &["metadata", field])),
+    }
+}
+
 impl Resource for Kind {
+    fn reset_fields(&self, subresource: Option<&str>) -> Vec<&'static str> {
+        let apart = self.keeps_metadata_on_status() || &*self.info.plural == "apiservices";
+        match subresource {
+            Some("status") if apart => vec!["metadata", "spec"],
+            Some("status") if &*self.info.plural == "deployments" => {
+                vec!["spec", "metadata.labels"]
+            }
+            Some("status") => vec!["spec"],
+            None if self.has_status() => vec!["status"],
+            _ => Vec::new(),
+        }
+    }
+
+    fn returns_deleted(&self) -> bool {
+        const KINDS: [&str; 19] = [
+            "csidrivers",
+            "csinodes",
+            "deviceclasses",
+            "devicetaintrules",
+            "namespaces",
+            "persistentvolumeclaims",
+            "persistentvolumes",
+            "pods",
+            "podtemplates",
+            "resourceclaims",
+            "resourceclaimtemplates",
+            "resourcepoolstatusrequests",
+            "resourcequotas",
+            "resourceslices",
+            "serviceaccounts",
+            "services",
+            "storageclasses",
+            "volumeattachments",
+            "volumeattributesclasses",
+        ];
+        KINDS.contains(&&*self.info.plural)
+    }
+
     fn info(&self) -> &ResourceInfo {
         &self.info
     }
@@ -426,6 +472,11 @@ impl Resource for Kind {
             }
             Some("status") => {
                 keep_all_but(object, old, "status");
+                if self.keeps_metadata_on_status() {
+                    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+                        keep_in_metadata(object, old, field);
+                    }
+                }
                 self.rules.prepare_status(ctx, object, old);
             }
             // To be given a node is no change of what was asked for.
@@ -563,6 +614,25 @@ impl Resource for Kind {
 }
 
 impl Kind {
+    /// Whether a write of `status` leaves the metadata alone; with the older kinds it does not.
+    fn keeps_metadata_on_status(&self) -> bool {
+        matches!(
+            &*self.info.plural,
+            "podcertificaterequests"
+                | "podgroups"
+                | "servicecidrs"
+                | "storageversionmigrations"
+                | "resourceclaims"
+                | "devicetaintrules"
+                | "resourcepoolstatusrequests"
+                | "storageversions"
+                | "volumeattachments"
+                | "validatingadmissionpolicies"
+                | "flowschemas"
+                | "prioritylevelconfigurations"
+        )
+    }
+
     /// Finalizers of built-in kinds are fully qualified, or one of three old names.
     fn standard_finalizers(&self, object: &Value, errors: &mut ErrorList) {
         // These groups are made of generic parts alone, which take every label's key.

@@ -238,6 +238,17 @@ fn check(requirement: &Requirement) -> Result<(), String> {
             "<nil>: Invalid value: {key:?}: name part must be no more than 63 bytes"
         ));
     }
+    if let Some((prefix, _)) = key.rsplit_once('/') {
+        let texts = crate::validate::dns1123_subdomain(prefix);
+        if let Some(text) = texts.first() {
+            return Err(format!("<nil>: Invalid value: {key:?}: prefix part {text}"));
+        }
+    }
+    if let Some((prefix, _)) = key.rsplit_once('/')
+        && let Some(text) = crate::validate::dns1123_subdomain(prefix).first()
+    {
+        return Err(format!("<nil>: Invalid value: {key:?}: prefix part {text}"));
+    }
     match operator {
         Operator::In | Operator::NotIn if values.is_empty() => {
             return Err(

@@ -87,6 +87,10 @@ impl Target {
                 let body = self.renderer().value(object)?;
                 self.finish(if waits { 202 } else { 200 }, body)
             }
+            Deed::Gone(object) if self.entry.resource.returns_deleted() => {
+                let body = self.renderer().value(object)?;
+                self.finish(200, body)
+            }
             Deed::Gone(object) => {
                 let status = self.success(name, &object);
                 let body = codec::encode(&status, self.output.format, self.output.is_pretty)?;

@@ -53,6 +53,7 @@ impl Target {
             options,
             admit: true,
             tracks: true,
+            demands_uid: true,
             warnings: Vec::new(),
             audit: Vec::new(),
             written: None,
@@ -98,6 +99,7 @@ impl Target {
         // To admission a patch is an update, with an update's options.
         let mut op = self.op(subresource, &manager, options.dry_run, "UpdateOptions");
         op.tracks = kind != PatchKind::Apply;
+        op.demands_uid = false;
         let work = PatchWork::new(&self, subresource, kind, options, bytes)?;
         let create = subresource.is_none() && kind == PatchKind::Apply;
         let updated = op.update(&self.call.info.name, create, &|old| work.transform(old)).await;

@@ -35,6 +35,7 @@ impl Core {
             options: json!({}),
             admit: false,
             tracks: true,
+            demands_uid: true,
             warnings: Vec::new(),
             audit: Vec::new(),
             written: None,

@@ -34,6 +34,8 @@ pub(crate) struct Op<'a> {
     pub(crate) admit: bool,
     /// Whether changed fields are noted here; an apply has noted them already.
     pub(crate) tracks: bool,
+    /// Whether a uid is a precondition; in a patch it is a field like others, and immutable.
+    pub(crate) demands_uid: bool,
     pub(crate) warnings: Vec<String>,
     pub(crate) audit: Vec<(String, String)>,
     /// What was stored last: the answer can be copied from it.

@@ -132,7 +132,7 @@ impl Op<'_> {
 
     fn check_version(&self, name: &str, new: &Value, old: &Value) -> ApiResult<()> {
         let uid = object::uid(new);
-        if !uid.is_empty() && uid != object::uid(old) {
+        if self.demands_uid && !uid.is_empty() && uid != object::uid(old) {
             return Err(self.wrong_uid(name, uid, object::uid(old)));
         }
         let given = object::str_at(new, &["metadata", "resourceVersion"]);
@@ -140,10 +140,11 @@ impl Op<'_> {
             if self.entry.resource.allows_unconditional_update() {
                 return Ok(());
             }
+            // Upstream names the resource here, where every other refusal names the kind.
             let info = self.entry.resource.info();
             let path = api::field::Path::new("metadata").child("resourceVersion");
             let error = api::field::FieldError::invalid(path, 0, "must be specified for an update");
-            return Err(ApiError::invalid(&info.group, &info.kind, name, &[error]));
+            return Err(ApiError::invalid(&info.group, &info.plural, name, &[error]));
         }
         if given == object::str_at(old, &["metadata", "resourceVersion"]) {
             return Ok(());

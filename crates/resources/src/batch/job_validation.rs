@@ -190,6 +190,12 @@ fn failure_policy(spec: Field<'_>, errors: &mut ErrorList) {
         if codes.is_set() {
             exit_codes(codes, &names, errors);
         }
+        for condition in conditions.items() {
+            let kind = condition.get("type");
+            errors.extend(
+                validate::qualified_name(kind.str()).into_iter().map(|text| kind.invalid(text)),
+            );
+        }
         if conditions.len() > 20 {
             errors.push(conditions.too_many(20));
         }

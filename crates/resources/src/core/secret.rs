@@ -71,6 +71,21 @@ impl Rules for Secret {
         keyed::frozen(new, old, &["data"], errors);
     }
 
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if str_at(new, &["type"]) == "kubernetes.io/tls" {
+            for (key, what) in [("tls.crt", "certificate"), ("tls.key", "key")] {
+                let text = str_at(new, &["data", key]);
+                let bytes = BASE64.decode(text).unwrap_or_default();
+                if !String::from_utf8_lossy(&bytes).contains("-----BEGIN ") {
+                    warnings.push(format!("tls: failed to find any PEM data in {what} input"));
+                    break;
+                }
+            }
+        }
+        warnings
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let keys = at(object, &["data"]).and_then(Value::as_object).map_or(0, |map| map.len());
         vec![

@@ -101,7 +101,7 @@ fn policy(policy: Field<'_>, errors: &mut ErrorList) {
         errors.push(policy.required(text));
     }
     for one in resources.items() {
-        verbs(one.get("verbs"), true, errors);
+        verbs(one.get("verbs"), errors);
         for field in ["apiGroups", "resources"] {
             star_alone(Field::get(one, field), errors);
         }
@@ -111,10 +111,45 @@ fn policy(policy: Field<'_>, errors: &mut ErrorList) {
                 "resource rules that are not cluster scoped must supply at least one namespace";
             errors.push(namespaces.required(text));
         }
+        for namespace in namespaces.items().filter(|one| one.str() != "*") {
+            for text in validate::dns1123_label(namespace.str()) {
+                let text =
+                    format!("each member of this list must be '*' or a DNS-1123 label; {text}");
+                errors.push(namespace.invalid(text));
+            }
+        }
     }
     for one in others.items() {
-        verbs(one.get("verbs"), false, errors);
+        verbs(one.get("verbs"), errors);
         star_alone(one.get("nonResourceURLs"), errors);
+        for url in one.get("nonResourceURLs").items().filter(|one| one.str() != "*") {
+            non_resource_url(url, errors);
+        }
+    }
+}
+
+fn non_resource_url(url: Field<'_>, errors: &mut ErrorList) {
+    let path = url.str();
+    if path.is_empty() {
+        errors.push(url.invalid("must not be empty"));
+        return;
+    }
+    if path == "/" {
+        return;
+    }
+    if !path.starts_with('/') {
+        errors.push(url.invalid("must start with slash"));
+        return;
+    }
+    if path.contains(' ') {
+        errors.push(url.invalid("must not contain white-space"));
+    }
+    if path.contains("//") {
+        errors.push(url.invalid("must not contain double slash"));
+    }
+    let stars = path.matches('*').count();
+    if stars > 1 || stars == 1 && !path.ends_with("/*") {
+        errors.push(url.invalid("wildcard can only do suffix matching"));
     }
 }
 
@@ -130,6 +165,14 @@ fn subject(subject: Field<'_>, errors: &mut ErrorList) {
                 continue;
             }
             required(part.get("name"), errors);
+            if kind == "ServiceAccount" {
+                rule(part.get("name"), validate::dns1123_subdomain, errors);
+                rule(
+                    part.get("namespace"),
+                    |name| if name == "*" { Vec::new() } else { validate::dns1123_label(name) },
+                    errors,
+                );
+            }
             if kind == "ServiceAccount" && part.get("namespace").is_empty() {
                 errors.push(
                     part.get("namespace").required("must specify namespace for service account"),
@@ -145,9 +188,10 @@ fn subject(subject: Field<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn verbs(list: Field<'_>, known_only: bool, errors: &mut ErrorList) {
+fn verbs(list: Field<'_>, errors: &mut ErrorList) {
     star_alone(list, errors);
-    if known_only && list.items().any(|verb| !VERBS.contains(&verb.str())) {
+    let alone = list.len() == 1 && list.index(0).str() == "*";
+    if !alone && list.items().any(|verb| !VERBS.contains(&verb.str())) {
         let value = list.value().cloned().unwrap_or_default();
         errors.push(list.not_supported_as(value, &VERBS));
     }

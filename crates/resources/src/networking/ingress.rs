@@ -11,7 +11,7 @@ use base::clock::Timestamp;
 
 use crate::check::{required, required_fields};
 use crate::core::service::ingress_addresses;
-use crate::cursor::{Field, rule};
+use crate::cursor::{Field, given, rule};
 use crate::kind::Kind;
 use crate::rules::Rules;
 use crate::table::{self, NONE};
@@ -52,7 +52,7 @@ impl Rules for Ingress {
             }
             rule(tls.get("secretName"), validate::dns1123_subdomain, errors);
         }
-        rule(spec.get("ingressClassName"), validate::dns1123_subdomain, errors);
+        given(spec.get("ingressClassName"), validate::dns1123_subdomain, errors);
     }
 
     fn validate_create(&self, _ctx: &WriteContext<'_>, new: Field<'_>, errors: &mut ErrorList) {

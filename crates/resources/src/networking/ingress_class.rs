@@ -11,7 +11,7 @@ use base::clock::Timestamp;
 
 use crate::check::{domain_prefixed_path, immutable, one_of, required};
 use crate::core::pod::defaults::set_text;
-use crate::cursor::{Field, rule};
+use crate::cursor::{Field, given, rule};
 use crate::kind::Kind;
 use crate::rules::Rules;
 use crate::table::{self, NONE};
@@ -80,7 +80,7 @@ fn parameters(parameters: Field<'_>, errors: &mut ErrorList) {
     if !parameters.is_set() {
         return;
     }
-    rule(parameters.get("apiGroup"), validate::dns1123_subdomain, errors);
+    given(parameters.get("apiGroup"), validate::dns1123_subdomain, errors);
     for field in ["kind", "name"] {
         let (own, text) = (Field::get(parameters, field), format!("{field} is required"));
         if own.is_empty() {

@@ -10,6 +10,7 @@ use apiserver::resource::{Resource, WriteContext};
 use base::clock::Timestamp;
 
 use crate::check::{self, immutable, required};
+use crate::core::pod::validation::resources::container_resource_name;
 use crate::core::pod::validation::scheduling::tolerations;
 use crate::cursor::{Field, rule};
 use crate::kind::Kind;
@@ -33,8 +34,11 @@ impl Rules for RuntimeClass {
         if required(handler, errors) {
             rule(handler, validate::dns1123_label, errors);
         }
+        // Checked as the limits of a container, and shown as them.
         for (name, value) in object.at(&["overhead", "podFixed"]).entries() {
-            check::resource_quantity(name, value, errors);
+            let shown = object.at(&["overhead", "limits"]).key(name).with(value.value());
+            container_resource_name(name, shown, errors);
+            check::resource_quantity(name, shown, errors);
         }
         let scheduling = object.get("scheduling");
         check::labels(scheduling.get("nodeSelector"), errors);

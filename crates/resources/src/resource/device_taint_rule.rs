@@ -9,8 +9,9 @@ use apiserver::resource::{Resource, WriteContext};
 use base::clock::{Timestamp, rfc3339_seconds};
 
 use super::GROUP;
-use crate::check::{self, label_key, required_one_of};
-use crate::cursor::Field;
+use crate::check::{self, label_key, required, required_one_of};
+use crate::core::pod::validation::volume::driver_name;
+use crate::cursor::{Field, given};
 use crate::kind::Kind;
 use crate::rules::Rules;
 use crate::table;
@@ -48,6 +49,19 @@ impl Rules for TaintRule {
     }
 
     fn validate(&self, object: Field<'_>, errors: &mut ErrorList) {
+        let selector = object.at(&["spec", "deviceSelector"]);
+        let (driver, pool, device) =
+            (selector.get("driver"), selector.get("pool"), selector.get("device"));
+        if driver.is_set() && required(driver, errors) {
+            driver_name(driver, errors);
+        }
+        if pool.is_set() && required(pool, errors) {
+            for part in pool.str().split('/') {
+                let texts = api::validate::dns1123_subdomain(part);
+                errors.extend(texts.into_iter().map(|text| pool.invalid_as(part, text)));
+            }
+        }
+        given(device, api::validate::dns1123_label, errors);
         let taint = object.at(&["spec", "taint"]);
         label_key(taint.get("key"), errors);
         for text in api::validate::label_value(taint.get("value").str()) {

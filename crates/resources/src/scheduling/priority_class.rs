@@ -8,7 +8,7 @@ use api::object::{at, set_default, str_at};
 use apiserver::resource::{Resource, WriteContext};
 use base::clock::Timestamp;
 
-use crate::check::{immutable, one_of};
+use crate::check::{immutable, required_one_of};
 use crate::cursor::Field;
 use crate::kind::Kind;
 use crate::rules::Rules;
@@ -53,7 +53,7 @@ impl Rules for PriorityClass {
             let text = format!("maximum allowed value of a user defined priority is {USER_MAX}");
             errors.push(value.forbidden(text));
         }
-        one_of(new.get("preemptionPolicy"), &["Never", "PreemptLowerPriority"], errors);
+        required_one_of(new.get("preemptionPolicy"), &["Never", "PreemptLowerPriority"], errors);
     }
 
     fn validate_change(

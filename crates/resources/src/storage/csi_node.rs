@@ -41,6 +41,14 @@ impl Rules for CsiNode {
             }
             non_negative(driver.at(&["allocatable", "count"]), errors);
             check::each(driver.get("topologyKeys"), validate::qualified_name, errors);
+            let mut keys: Vec<&str> = Vec::new();
+            for key in driver.get("topologyKeys").items() {
+                if keys.contains(&key.str()) {
+                    // Upstream shows the driver, not the key.
+                    errors.push(driver.with(key.value()).duplicate());
+                }
+                keys.push(key.str());
+            }
         }
         rule(object.at(&["metadata", "name"]), validate::dns1123_subdomain, errors);
     }

@@ -315,3 +315,44 @@ fn who_counts_generations() {
     let expected: Vec<&str> = expected.split_whitespace().collect();
     assert_eq!(counts, expected);
 }
+
+#[test]
+fn what_a_write_of_the_status_leaves_alone() {
+    let user = UserInfo::named("u", &[]);
+    let ctx = WriteContext {
+        user: &user,
+        now: "2026-01-02T00:00:00Z".parse().unwrap(),
+        namespace: "b",
+        subresource: Some("status"),
+        dry_run: false,
+    };
+    let kinds = all(&deps());
+    for (group, plural, kept, reset) in [
+        ("", "nodes", false, vec!["spec"]),
+        ("apps", "deployments", true, vec!["spec", "metadata.labels"]),
+        ("networking.k8s.io", "servicecidrs", true, vec!["metadata", "spec"]),
+        ("storage.k8s.io", "volumeattachments", true, vec!["metadata", "spec"]),
+    ] {
+        let kind = find(&kinds, group, plural);
+        let labelled = |text: &str| json!({"metadata": {"name": "a", "labels": {"l": text}}});
+        let (old, mut new) = (labelled("old"), labelled("new"));
+        kind.prepare_update(&ctx, &mut new, &old);
+        let expected = if kept { "old" } else { "new" };
+        assert_eq!(new["metadata"]["labels"]["l"], expected, "{plural}");
+        assert_eq!(kind.reset_fields(Some("status")), reset, "{plural}");
+    }
+}
+
+#[test]
+fn what_a_deletion_answers() {
+    let kinds = all(&deps());
+    for (group, plural, object) in [
+        ("", "pods", true),
+        ("", "services", true),
+        ("", "configmaps", false),
+        ("apps", "deployments", false),
+        ("storage.k8s.io", "storageclasses", true),
+    ] {
+        assert_eq!(find(&kinds, group, plural).returns_deleted(), object, "{plural}");
+    }
+}

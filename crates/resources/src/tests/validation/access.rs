@@ -160,7 +160,7 @@ fn classes_of_pods() {
             (json!({"handler": "A_b"}), "handler: Invalid value: \"A_b\""),
             (
                 json!({"overhead": {"podFixed": {"cpu": "-1"}}}),
-                "overhead.podFixed[cpu]: Invalid value: \"-1\"",
+                "overhead.limits[cpu]: Invalid value: \"-1\"",
             ),
         ],
     );

@@ -259,6 +259,10 @@ fn sets_and_controllers() {
         &merged(&workload(), &json!({"spec": {"serviceName": "s"}})),
         &[
             (
+                json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": "d"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]}}),
+                "spec.volumeClaimTemplates[0].spec.resources[storage]: Required value",
+            ),
+            (
                 json!({"spec": {"podManagementPolicy": "x"}}),
                 "spec.podManagementPolicy: Unsupported value: \"x\"",
             ),
