@@ -8,6 +8,7 @@
 //! Invariant: no input makes it panic, or recurse without bound.
 
 mod leaf;
+mod restore;
 mod syntax;
 mod visit;
 
@@ -21,6 +22,7 @@ use crate::status::ApiError;
 use crate::yaml;
 
 pub use leaf::{canonical_micro_time, canonical_time, zero};
+pub use restore::{go_value, restore_error};
 pub use syntax::json_syntax_error;
 
 /// The form of a body.

@@ -270,6 +270,11 @@ impl<'a> PatchWork<'a> {
             }
             (Work::Apply(configuration), shown) => self.applied(shown, configuration)?,
         };
+        if let Work::Patch(Patch::Strategic(_)) = &self.work
+            && let Some(error) = api::decode::restore_error(&patched, &self.schema)
+        {
+            return Err(bad_patch(&self.shown(), &error.to_string()));
+        }
         let before = shown.unwrap_or(&Value::Null);
         let decoded = canonical(patched, before, || self.misfit(shown), &self.schema)?;
         self.note(&decoded.strict)?;
@@ -281,8 +286,15 @@ impl<'a> PatchWork<'a> {
         resource.convert(new, &info.storage_version)
     }
 
-    /// What an error shows when the result is no object of its kind: what the patch made; a strategic
-    /// one is shown itself.
+    /// The patch as errors show it: a strategic one has become a map of Go's.
+    fn shown(&self) -> Cow<'_, str> {
+        match &self.work {
+            Work::Patch(Patch::Strategic(patch)) => Cow::Owned(api::decode::go_value(patch)),
+            _ => Cow::Borrowed(&self.text),
+        }
+    }
+
+    /// What an error shows when the result is no object of its kind: what the patch made.
     fn misfit(&self, shown: Option<&Value>) -> String {
         match (&self.work, shown) {
             (Work::Patch(patch @ (Patch::Json(_) | Patch::Merge(_))), Some(shown)) => {
@@ -323,7 +335,7 @@ impl<'a> PatchWork<'a> {
             FieldValidation::Strict => {
                 let all: Vec<String> = self.found.iter().chain(strict).cloned().collect();
                 if let Some(why) = strict_text(&all) {
-                    return Err(bad_patch(&self.text, &why));
+                    return Err(bad_patch(&self.shown(), &why));
                 }
             }
         }
