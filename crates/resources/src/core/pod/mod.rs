@@ -173,7 +173,7 @@ impl Rules for Pod {
             }
             "resize" => {
                 pod_spec(new.get("spec"), Place::Pod, errors);
-                update::resize(new, old, errors);
+                validation::resize::resize(new, old, errors);
             }
             _ => {}
         }

@@ -6,6 +6,7 @@
 pub(crate) mod container;
 pub(crate) mod env;
 pub(crate) mod probe;
+pub(crate) mod resize;
 pub(crate) mod resources;
 pub(crate) mod scheduling;
 pub(crate) mod security;

@@ -375,7 +375,7 @@ fn resized(resources: Value) -> Vec<String> {
     let mut new = old.clone();
     new["spec"]["containers"][0]["resources"] = resources;
     let mut errors = ErrorList::new();
-    update::resize(Field::root(&new), Field::root(&old), &mut errors);
+    resize::resize(Field::root(&new), Field::root(&old), &mut errors);
     errors.iter().map(ToString::to_string).collect()
 }
 
@@ -393,17 +393,92 @@ fn resizing() {
         resized(
             json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2", "ephemeral-storage": "1"}})
         ),
-        [
-            "spec.containers[0].resources.limits: Forbidden: only cpu and memory resources are mutable"
-        ]
+        ["spec: Forbidden: only cpu and memory resources are mutable"]
     );
     let found = resized(
         json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}),
     );
     assert_eq!(
         found,
-        [
-            "spec: Invalid value: \"Guaranteed\": Pod QOS Class may not change as a result of resizing"
-        ]
+        ["spec: Invalid value: \"\": Pod QOS Class may not change as a result of resizing"]
+    );
+}
+
+#[test]
+fn resizing_init_containers_and_whole_pods() {
+    let amounts = |cpu: &str| json!({"requests": {"cpu": cpu}});
+    let check = |change: &dyn Fn(&mut Value, &mut Value), expected: &[&str]| {
+        let mut old = good();
+        old["spec"]["initContainers"] = json!([{"name": "i", "resources": amounts("1")}]);
+        old["spec"]["containers"][0]["resources"] = amounts("1");
+        let mut new = old.clone();
+        change(&mut new, &mut old);
+        let mut errors = ErrorList::new();
+        resize::resize(Field::root(&new), Field::root(&old), &mut errors);
+        let found: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected);
+    };
+    check(&|new, _| new["spec"]["initContainers"][0]["resources"] = amounts("2"), &[]);
+    check(
+        &|new, old| {
+            let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+            for pod in [new, old] {
+                pod["spec"]["initContainers"][0]["resizePolicy"] = policy.clone();
+            }
+        },
+        &[],
+    );
+    check(
+        &|new, old| {
+            let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+            for pod in [&mut *new, old] {
+                pod["spec"]["initContainers"][0]["resizePolicy"] = policy.clone();
+            }
+            new["spec"]["initContainers"][0]["resources"] = amounts("2");
+        },
+        &[
+            "spec.initContainers[0]: Forbidden: non-sidecar init containers with a resize policy of RestartContainer cannot be resized",
+        ],
+    );
+    check(
+        &|new, _| new["spec"]["initContainers"][0]["image"] = "other".into(),
+        &[
+            "spec.initContainers[0]: Forbidden: only cpu and memory resources for init or sidecar containers are mutable",
+        ],
+    );
+    check(
+        &|new, _| new["spec"]["containers"][0]["name"] = "other".into(),
+        &[
+            "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize",
+        ],
+    );
+    check(
+        &|new, old| {
+            old["spec"]["resources"] = amounts("2");
+            new["spec"]["resources"] = amounts("3");
+        },
+        &[],
+    );
+    check(&|new, _| new["spec"]["resources"] = amounts("3"), &[]);
+    check(
+        &|new, old| {
+            old["spec"]["resources"] = json!({"requests": {"cpu": "1", "memory": "1Gi"}});
+            new["spec"]["resources"] = json!({"requests": {"cpu": "1"}});
+        },
+        &["spec.resources.requests: Forbidden: pod-level resource requests cannot be removed"],
+    );
+    check(
+        &|new, _| new["spec"]["priority"] = 7.into(),
+        &["spec: Forbidden: only cpu and memory resources are mutable"],
+    );
+    check(
+        &|_, old| old["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"}),
+        &["<nil>: Forbidden: static pods cannot be resized"],
+    );
+    check(
+        &|_, old| {
+            old["status"]["containerStatuses"] = json!([{"name": "c", "state": {"running": {}}}]);
+        },
+        &["spec: Forbidden: Pod running on node without support for resize"],
     );
 }

@@ -6,8 +6,7 @@ use api::Value;
 use api::field::{ErrorList, FieldError, Path};
 use api::object::{at, list_at, remove, set, str_at};
 
-use crate::check::{IMMUTABLE, immutable};
-use crate::core::pod::qos;
+use crate::check::immutable;
 use crate::cursor::{Field, same};
 
 const SPEC_TEXT: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -290,86 +289,6 @@ pub(crate) fn ephemeral(new: Field<'_>, old: Field<'_>, errors: &mut ErrorList) 
             }
             Some(_) => {}
         }
-    }
-}
-
-/// What is wrong with a change through `resize`.
-pub(crate) fn resize(new: Field<'_>, old: Field<'_>, errors: &mut ErrorList) {
-    let (new_spec, old_spec) = (new.get("spec"), old.get("spec"));
-    let (Some(new_value), Some(old_value)) = (new_spec.value(), old_spec.value()) else { return };
-    if matches!(old.at(&["status", "phase"]).str(), "Succeeded" | "Failed") {
-        errors.push(new_spec.forbidden("may not be changed for pods that have finished"));
-    }
-    let class = match old.at(&["status", "qosClass"]).str() {
-        "" => qos::class(old_value),
-        class => class,
-    };
-    let class_now = qos::class(new_value);
-    if class != class_now {
-        let path = Path::new("spec");
-        errors.push(FieldError::invalid(
-            path,
-            class_now,
-            "Pod QOS Class may not change as a result of resizing",
-        ));
-    }
-    let mut rest = new_value.clone();
-    for list in ["containers", "initContainers"] {
-        let (now, before) = (Field::get(new_spec, list), Field::get(old_spec, list));
-        if now.len() != before.len() {
-            errors.push(now.forbidden("containers may not be added or removed on resize"));
-            return;
-        }
-        for (index, (one, was)) in now.items().zip(before.items()).enumerate() {
-            resize_container(list, one, was, errors);
-            if let Some(items) = rest.get_mut(list).and_then(|list| list.get_mut(index))
-                && let Some(was) = was.value()
-            {
-                restore(items, was, "resources");
-                restore(items, was, "resizePolicy");
-            }
-        }
-    }
-    restore(&mut rest, old_value, "resources");
-    if !same(Some(&rest), Some(old_value)) {
-        let text = "only cpu and memory resources are mutable";
-        errors.push(new_spec.forbidden(format!("{text}\n{}", difference(&rest, old_value))));
-    }
-}
-
-fn resize_container(list: &str, new: Field<'_>, old: Field<'_>, errors: &mut ErrorList) {
-    let (now, before) = (new.get("resources"), old.get("resources"));
-    if same(now.value(), before.value()) {
-        return;
-    }
-    if list == "initContainers" && old.get("restartPolicy").str() != "Always" {
-        let text = "resources for non-sidecar init containers are immutable";
-        errors.push(now.invalid_as(now.value().cloned().unwrap_or_default(), text));
-        return;
-    }
-    for kind in ["limits", "requests"] {
-        let (now, before) = (Field::get(now, kind), Field::get(before, kind));
-        for (name, value) in before.entries() {
-            let plain = matches!(name, "cpu" | "memory");
-            if plain && !now.has(name) {
-                let text = format!("resource {kind} cannot be removed");
-                errors.push(now.forbidden(text));
-            }
-            if !plain && !same(now.key(name).value(), value.value()) {
-                errors.push(now.forbidden("only cpu and memory resources are mutable"));
-            }
-        }
-        for (name, _) in now.entries() {
-            if !matches!(name, "cpu" | "memory") && !before.has(name) {
-                errors.push(now.forbidden("only cpu and memory resources are mutable"));
-            }
-        }
-    }
-    if !same(now.get("claims").value(), before.get("claims").value()) {
-        errors.push(
-            now.get("claims")
-                .invalid_as(now.get("claims").value().cloned().unwrap_or_default(), IMMUTABLE),
-        );
     }
 }
 
