@@ -80,9 +80,8 @@ fn generate_selector(job: &mut Value) {
             set(job, &path, value.as_str());
         }
     }
-    // A selector of the maker's own stays as it is, and is refused for not being this one.
-    if at(job, &["spec", "selector"]).is_none() {
-        let path = ["spec", "selector", "matchLabels", "batch.kubernetes.io/controller-uid"];
+    let path = ["spec", "selector", "matchLabels", "batch.kubernetes.io/controller-uid"];
+    if at(job, &path).is_none() {
         set(job, &path, id);
     }
 }

@@ -64,7 +64,9 @@ impl Rules for Binding {
             rule(role.get("name"), |text| validate::path_segment(text, false), errors);
         }
         for subject in object.get("subjects").items() {
-            self::subject(subject, errors);
+            // The accounts of a RoleBinding are those of its own namespace, unless it says otherwise.
+            let namespaced = self.roles.len() > 1;
+            self::subject(subject, namespaced, errors);
         }
     }
 
@@ -114,7 +116,7 @@ impl Rules for Binding {
     }
 }
 
-fn subject(subject: Field<'_>, errors: &mut ErrorList) {
+fn subject(subject: Field<'_>, namespaced: bool, errors: &mut ErrorList) {
     required(subject.get("name"), errors);
     let (kind, group, namespace) =
         (subject.get("kind"), subject.get("apiGroup"), subject.get("namespace"));
@@ -124,7 +126,7 @@ fn subject(subject: Field<'_>, errors: &mut ErrorList) {
             if !group.is_empty() {
                 errors.push(group.not_supported(&[""]));
             }
-            if namespace.is_empty() {
+            if namespace.is_empty() && !namespaced {
                 errors.push(namespace.required(""));
             }
         }

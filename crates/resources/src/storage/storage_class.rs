@@ -39,7 +39,9 @@ impl Rules for StorageClass {
             );
         }
         parameters(object.get("parameters"), false, errors);
-        one_of(object.get("reclaimPolicy"), &["Delete", "Retain"], errors);
+        if !object.get("reclaimPolicy").is_empty() {
+            one_of(object.get("reclaimPolicy"), &["Delete", "Retain"], errors);
+        }
         let modes = ["Immediate", "WaitForFirstConsumer"];
         required_one_of(object.get("volumeBindingMode"), &modes, errors);
         for term in object.get("allowedTopologies").items() {

@@ -35,6 +35,12 @@ fn who_may_do_what() {
         RBAC,
         "rolebindings",
         json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "ServiceAccount", "name": "s"}]}),
+        "",
+    );
+    create(
+        RBAC,
+        "clusterrolebindings",
+        json!({"roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "ServiceAccount", "name": "s"}]}),
         "subjects[0].namespace: Required value",
     );
     update(

@@ -226,7 +226,6 @@ fn classes_and_drivers() {
         &json!({"provisioner": "a.b/c"}),
         &[
             (json!({"reclaimPolicy": "X"}), "reclaimPolicy: Unsupported value: \"X\""),
-            (json!({"reclaimPolicy": ""}), "reclaimPolicy: Unsupported value: \"\""),
             (
                 json!({"allowedTopologies": [{"matchLabelExpressions": [{"key": "k", "values": ["v", "v"]}]}]}),
                 "allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: \"v\"",
