@@ -166,12 +166,10 @@ fn subject(subject: Field<'_>, errors: &mut ErrorList) {
             }
             required(part.get("name"), errors);
             if kind == "ServiceAccount" {
-                rule(part.get("name"), validate::dns1123_subdomain, errors);
-                rule(
-                    part.get("namespace"),
-                    |name| if name == "*" { Vec::new() } else { validate::dns1123_label(name) },
-                    errors,
-                );
+                if part.get("name").str() != "*" {
+                    rule(part.get("name"), validate::dns1123_subdomain, errors);
+                }
+                rule(part.get("namespace"), validate::dns1123_label, errors);
             }
             if kind == "ServiceAccount" && part.get("namespace").is_empty() {
                 errors.push(
