@@ -53,7 +53,7 @@ fn main() {
     out.push_str("];\n");
     write_out("schema_table.rs", &out);
     write_out("proto_table.rs", &proto_table(&go));
-    pack_openapi();
+    pack_openapi(&schema);
 }
 
 /// Adds the definitions of removed versions, which `old.json` says by their differences from current
@@ -85,6 +85,8 @@ fn derive_old(schema: &mut BTreeMap<String, Value>, go: &mut GoTypes) {
             });
         }
         definition["f"] = fields.into();
+        // Where the texts of its fields are.
+        definition["of"] = of.into();
         if let Some(map) = definition.as_object_mut() {
             map.remove("gvk");
         }
@@ -94,8 +96,9 @@ fn derive_old(schema: &mut BTreeMap<String, Value>, go: &mut GoTypes) {
 }
 
 /// The tables of the OpenAPI documents, deflated, a zero byte between them.
-fn pack_openapi() {
-    let text = [read("schema.json"), read("paths.tsv"), read("descriptions.tsv")].join("\0");
+fn pack_openapi(schema: &BTreeMap<String, Value>) {
+    let schema = serde_json::to_string(schema).expect("JSON can be written");
+    let text = [schema, read("paths.tsv"), read("descriptions.tsv"), read("enums.tsv")].join("\0");
     let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
     packed.write_all(text.as_bytes()).expect("a Vec takes all");
     let packed = packed.finish().expect("a Vec takes all");

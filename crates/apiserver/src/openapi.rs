@@ -6,7 +6,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use api::openapi::{Catalogue, CustomKind, v2_protobuf};
+use api::openapi::{Catalogue, CustomKind, OldKind, v2_protobuf};
 use bytes::Bytes;
 
 use crate::resource::Resource;
@@ -40,13 +40,20 @@ pub trait OpenApiSource: Send + Sync {
 #[derive(Debug, Clone)]
 pub struct StandardOpenApi {
     git_version: String,
+    has_old: bool,
 }
 
 impl StandardOpenApi {
     /// Documents that say they are of this version, `v1.36.0`.
     #[must_use]
     pub fn new(git_version: &str) -> Self {
-        Self { git_version: git_version.to_owned() }
+        Self { git_version: git_version.to_owned(), has_old: true }
+    }
+
+    /// The same, with or without the versions that upstream has removed.
+    #[must_use]
+    pub fn with_old_versions(self, has_old: bool) -> Self {
+        Self { has_old, ..self }
     }
 
     /// Calls `run` with what is served.
@@ -65,8 +72,41 @@ impl StandardOpenApi {
                 info.group == group && info.versions.iter().any(|one| one.name == version)
             })
         };
-        run(&Catalogue { git_version: &self.git_version, is_served: &is_served, custom: &custom })
+        let old: Vec<OldKind> = match self.has_old {
+            true => resources.iter().flat_map(|resource| old_kinds(&**resource)).collect(),
+            false => Vec::new(),
+        };
+        run(&Catalogue {
+            git_version: &self.git_version,
+            is_served: &is_served,
+            custom: &custom,
+            old: &old,
+        })
     }
+}
+
+/// A kind in the versions that upstream has removed.
+fn old_kinds(resource: &dyn Resource) -> Vec<OldKind> {
+    let info = resource.info();
+    let Some(current) = info.versions.first().map(|version| &*version.name) else {
+        return Vec::new();
+    };
+    let listed = resource.old_versions().iter().filter(|old| old.listed);
+    let made = listed.filter_map(|old| {
+        let (group, version) = api::names::split_api_version(&old.api_version);
+        let current_definition = resource.schema(current)?.to_owned();
+        let own = resource.schema(&old.api_version).unwrap_or(&current_definition).to_owned();
+        Some(OldKind {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            plural: info.plural.to_string(),
+            kind: info.kind.to_string(),
+            current: (info.group.to_string(), current.to_owned()),
+            current_definition,
+            definition: own,
+        })
+    });
+    made.collect()
 }
 
 fn to_bytes(document: &api::Value) -> Bytes {
@@ -99,7 +139,7 @@ impl OpenApiSource for StandardOpenApi {
             return None;
         }
         let mut hasher = DefaultHasher::new();
-        (&self.git_version, path).hash(&mut hasher);
+        (&self.git_version, path, self.has_old).hash(&mut hasher);
         for resource in resources.iter().filter(|own| !own.is_custom()) {
             let info = resource.info();
             info.group.hash(&mut hasher);

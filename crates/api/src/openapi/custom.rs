@@ -13,6 +13,8 @@ const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 const EMBEDDED_VERSION: &str = "apiVersion defines the versioned schema of this representation of an object. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
 const EMBEDDED_KIND: &str = "kind is a string value representing the type of this object. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 
+const LIST_METADATA: &str = "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+
 /// The name under which a custom kind is published: the group backwards, the version, the kind.
 fn definition_name(kind: &CustomKind, name: &str) -> String {
     let mut parts: Vec<_> = kind.group.split('.').rev().collect();
@@ -25,11 +27,14 @@ pub(super) fn add(document: &mut Document<'_>, kind: &CustomKind) {
     let gvk = |name: &str| json!([{"group": kind.group, "version": kind.version, "kind": name}]);
     let mut schema = own_schema(kind, document);
     schema["x-kubernetes-group-version-kind"] = gvk(&kind.kind);
-    if !kind.selectable_fields.is_empty() {
-        let fields: Vec<_> =
-            kind.selectable_fields.iter().map(|path| json!({"fieldPath": path})).collect();
-        schema["x-kubernetes-selectable-fields"] = Value::Array(fields);
-    }
+    let fields: Vec<_> =
+        kind.selectable_fields.iter().map(|path| json!({"fieldPath": path})).collect();
+    let select = |schema: &mut Value| {
+        if !fields.is_empty() {
+            schema["x-kubernetes-selectable-fields"] = Value::Array(fields.clone());
+        }
+    };
+    select(&mut schema);
     document.definitions.insert(name.clone(), schema);
     let mut list_schema = json!({
         "description": format!("{} is a list of {}", kind.list_kind, kind.kind),
@@ -43,6 +48,7 @@ pub(super) fn add(document: &mut Document<'_>, kind: &CustomKind) {
         "x-kubernetes-group-version-kind": gvk(&kind.list_kind),
     });
     inject_metadata(&mut list_schema, "ListMeta", document);
+    select(&mut list_schema);
     document.definitions.insert(list.clone(), list_schema);
     add_paths(document, kind, &name, &list);
 }
@@ -59,7 +65,18 @@ fn own_schema(kind: &CustomKind, document: &mut Document<'_>) -> Value {
     schema["type"] = "object".into();
     inject_metadata(&mut schema, "ObjectMeta", document);
     for_children(&mut schema, &mut |child| embedded(child, document));
+    if document.form == Form::V3 {
+        either(&mut schema);
+    }
     schema
+}
+
+/// Says what an int-or-string is in words that every reader of schemas knows.
+fn either(schema: &mut Value) {
+    for_children(schema, &mut either);
+    if is_true(schema, "x-kubernetes-int-or-string") && schema.get("anyOf").is_none() {
+        schema["anyOf"] = json!([{"type": "integer"}, {"type": "string"}]);
+    }
 }
 
 fn is_true(schema: &Value, key: &str) -> bool {
@@ -113,9 +130,13 @@ fn inject_metadata(schema: &mut Value, meta: &str, document: &mut Document<'_>) 
     let properties = &mut schema["properties"];
     properties["apiVersion"] = json!({"description": text("apiVersion"), "type": "string"});
     properties["kind"] = json!({"description": text("kind"), "type": "string"});
+    let text = match meta {
+        "ListMeta" => LIST_METADATA.to_owned(),
+        _ => text("metadata"),
+    };
     properties["metadata"] = match document.form {
-        Form::V2 => json!({"description": text("metadata"), "$ref": reference}),
-        Form::V3 => json!({"description": text("metadata"), "allOf": [{"$ref": reference}]}),
+        Form::V2 => json!({"description": text, "$ref": reference}),
+        Form::V3 => json!({"description": text, "allOf": [{"$ref": reference}]}),
     };
 }
 
@@ -123,7 +144,7 @@ fn inject_metadata(schema: &mut Value, meta: &str, document: &mut Document<'_>) 
 fn for_v2(schema: &Value) -> Value {
     let Value::Object(schema) = schema else { return schema.clone() };
     let is = |key: &str| schema.get(key) == Some(&Value::Bool(true));
-    let drops_type = is("nullable") || is("x-kubernetes-int-or-string");
+    let drops_type = is("nullable") || is("x-kubernetes-int-or-string") || is(PRESERVE);
     let drops_fields = is("nullable") || is(PRESERVE);
     let nullable = |name: &str| {
         schema

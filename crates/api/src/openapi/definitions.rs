@@ -22,8 +22,20 @@ pub(super) fn of(facts: &Facts, name: &str, form: Form, wanted: &mut Vec<String>
                 if facts_of["r"] == 1 {
                     required.push(Value::from(field.as_str()));
                 }
-                let description = facts.description(name, field);
-                properties.insert(field.clone(), property(facts_of, description, form, wanted));
+                let description = facts.description(name, field).map(ToOwned::to_owned);
+                let description = with_values(facts, name, field, description);
+                let mut made = property(facts_of, description.as_deref(), form, wanted);
+                for (part, place) in
+                    [("", None), ("[]", Some("items")), ("{}", Some("additionalProperties"))]
+                {
+                    if let Some(values) = facts.values(name, field, part) {
+                        match place {
+                            None => made["enum"] = json!(values),
+                            Some(place) => made[place]["enum"] = json!(values),
+                        }
+                    }
+                }
+                properties.insert(field.clone(), made);
             }
             made.insert("properties".to_owned(), Value::Object(properties));
             if !required.is_empty() {
@@ -45,6 +57,23 @@ pub(super) fn of(facts: &Facts, name: &str, form: Form, wanted: &mut Vec<String>
         made.insert("x-kubernetes-group-version-kind".to_owned(), Value::Array(kinds));
     }
     Some(Value::Object(made))
+}
+
+/// A field's description, which ends with the values that it takes.
+fn with_values(facts: &Facts, name: &str, field: &str, text: Option<String>) -> Option<String> {
+    let parts = ["", "[]", "{}"];
+    let Some(values) = parts.into_iter().find_map(|part| facts.values(name, field, part)) else {
+        return text;
+    };
+    let mut text = text.unwrap_or_default();
+    if !text.is_empty() {
+        text.push_str("\n\n");
+    }
+    text.push_str("Possible enum values:");
+    for value in values {
+        text.push_str(&format!("\n - `{value:?}`"));
+    }
+    Some(text)
 }
 
 /// Definitions without fields.
@@ -138,27 +167,9 @@ fn add_type(text: &str, form: Form, wanted: &mut Vec<String>, made: &mut Map<Str
     }
 }
 
-/// An item of a list or a value of a map. Version 3 names their zero as the default.
+/// An item of a list or a value of a map.
 fn element(text: &str, form: Form, wanted: &mut Vec<String>) -> Value {
     let mut made = Map::new();
-    match (text.strip_prefix('#'), form) {
-        (Some(definition), Form::V3) => {
-            wanted.push(definition.to_owned());
-            made.insert("allOf".to_owned(), json!([{"$ref": form.reference(definition)}]));
-            made.insert("default".to_owned(), json!({}));
-        }
-        _ => {
-            add_type(text, form, wanted, &mut made);
-            let default = match split(text).0 {
-                "string" => Some(json!("")),
-                "integer" | "number" => Some(json!(0)),
-                "boolean" => Some(json!(false)),
-                _ => None,
-            };
-            if let (Some(default), Form::V3) = (default, form) {
-                made.insert("default".to_owned(), default);
-            }
-        }
-    }
+    add_type(text, form, wanted, &mut made);
     Value::Object(made)
 }

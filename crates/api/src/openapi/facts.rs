@@ -6,13 +6,17 @@ use std::io::Read;
 use flate2::read::DeflateDecoder;
 use serde_json::Value;
 
+use super::{OldKind, old};
+
 /// `schema.json`, `paths.tsv` and `descriptions.tsv`, deflated, a zero byte between them.
 static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.bin"));
 
 pub(super) struct Facts {
     pub(super) schema: BTreeMap<String, Value>,
-    paths: String,
+    pub(super) paths: String,
     descriptions: HashMap<String, String>,
+    /// The values that fields take, by definition and field.
+    enums: HashMap<String, Vec<String>>,
     /// The plural of a kind's path → the kind, by group and version.
     kinds: HashMap<String, String>,
     /// The plurals that live in namespaces, by group and version.
@@ -36,8 +40,8 @@ pub(super) struct Row<'a> {
 }
 
 impl Facts {
-    /// Unpacks the tables: some milliseconds.
-    pub(super) fn load() -> Self {
+    /// Unpacks the tables and adds the removed versions to them: some milliseconds.
+    pub(super) fn load(old: &[OldKind]) -> Self {
         let mut text = String::new();
         // The bytes are made by `build.rs`; if they were broken the documents would be empty, and
         // the tests of this module fail.
@@ -52,8 +56,15 @@ impl Facts {
                 descriptions.insert(key.to_owned(), unescape(text));
             }
         }
-        let mut facts =
-            Self { schema, paths, descriptions, kinds: HashMap::new(), namespaced: HashSet::new() };
+        let mut enums = HashMap::new();
+        for line in next().lines().skip(1) {
+            if let Some((key, values)) = line.rsplit_once('\t') {
+                enums.insert(key.to_owned(), values.split(',').map(str::to_owned).collect());
+            }
+        }
+        let (kinds, namespaced) = (HashMap::new(), HashSet::new());
+        let mut facts = Self { schema, paths, descriptions, enums, kinds, namespaced };
+        old::add(&mut facts, old);
         let kinds = facts
             .rows()
             .filter(|row| {
@@ -87,9 +98,24 @@ impl Facts {
         })
     }
 
+    /// The values that a field takes; `part` is `[]` for a list's items and `{}` for a map's.
+    pub(super) fn values(&self, definition: &str, field: &str, part: &str) -> Option<&[String]> {
+        let own = self.enums.get(&format!("{definition}\t{field}{part}"));
+        let of = || self.enums.get(&format!("{}\t{field}{part}", self.model(definition)?));
+        own.or_else(of).map(Vec::as_slice)
+    }
+
+    /// The current definition that a removed version's was made of.
+    fn model(&self, definition: &str) -> Option<&str> {
+        self.schema.get(definition)?.get("of")?.as_str().filter(|name| !name.is_empty())
+    }
+
     /// The description of a definition (`field` empty) or of a field.
     pub(super) fn description(&self, definition: &str, field: &str) -> Option<&str> {
-        let known = self.descriptions.get(&format!("{definition}\t{field}")).map(String::as_str);
+        let key = |definition: &str| format!("{definition}\t{field}");
+        let own = self.descriptions.get(&key(definition));
+        let of = || self.descriptions.get(&key(self.model(definition)?));
+        let known = own.or_else(of).map(String::as_str);
         // The type crate makes lists of one generic type, without their texts.
         known.or_else(|| {
             if !definition.ends_with("List") {

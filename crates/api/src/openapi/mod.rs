@@ -9,6 +9,7 @@ mod definitions;
 mod facts;
 mod gnostic;
 mod merge;
+mod old;
 mod operations;
 
 use std::collections::BTreeSet;
@@ -61,6 +62,26 @@ pub struct CustomKind {
     pub scale: bool,
 }
 
+/// A built-in kind in a version that upstream has removed: the paths and the words of a current
+/// version, with another version's name.
+#[derive(Debug, Clone)]
+pub struct OldKind {
+    /// `extensions`.
+    pub group: String,
+    /// `v1beta1`.
+    pub version: String,
+    /// `deployments`.
+    pub plural: String,
+    /// `Deployment`.
+    pub kind: String,
+    /// The group and the version whose paths it has.
+    pub current: (String, String),
+    /// The definition of the current version's objects.
+    pub current_definition: String,
+    /// The definition of its own, which may be the current one.
+    pub definition: String,
+}
+
 /// What the documents are about.
 pub struct Catalogue<'a> {
     /// `v1.36.0`.
@@ -69,13 +90,15 @@ pub struct Catalogue<'a> {
     pub is_served: &'a dyn Fn(&str, &str) -> bool,
     /// The custom kinds, each served version one.
     pub custom: &'a [CustomKind],
+    /// The removed versions of built-in kinds that are served.
+    pub old: &'a [OldKind],
 }
 
 impl Catalogue<'_> {
     /// The paths that have a v3 document: `api`, `api/v1`, `apis/apps/v1`, `version` …, sorted.
     #[must_use]
     pub fn v3_paths(&self) -> Vec<String> {
-        let facts = Facts::load();
+        let facts = Facts::load(self.old);
         let rows = facts.rows().filter(|row| self.has(row)).map(|row| row.document());
         let custom = self.custom.iter().flat_map(|kind| {
             [format!("apis/{}", kind.group), format!("apis/{}/{}", kind.group, kind.version)]
@@ -87,7 +110,7 @@ impl Catalogue<'_> {
     /// The v3 document of a path.
     #[must_use]
     pub fn v3(&self, path: &str) -> Option<Value> {
-        let facts = Facts::load();
+        let facts = Facts::load(self.old);
         let mut document = Document::new(&facts, Form::V3);
         for row in facts.rows().filter(|row| row.document() == path && self.has(row)) {
             document.add_row(&row);
@@ -119,7 +142,7 @@ impl Catalogue<'_> {
     /// The v2 document.
     #[must_use]
     pub fn v2(&self) -> Value {
-        let facts = Facts::load();
+        let facts = Facts::load(self.old);
         let mut document = Document::new(&facts, Form::V2);
         for row in facts.rows().filter(|row| self.has(row)) {
             document.add_row(&row);
@@ -140,7 +163,12 @@ impl Catalogue<'_> {
     }
 
     fn has(&self, row: &Row<'_>) -> bool {
+        let is_old = |group: &str, version: Option<&str>| {
+            let mut all = self.old.iter().filter(|old| old.group == group);
+            all.any(|old| version.is_none_or(|version| old.version == version))
+        };
         match row.group_version() {
+            Some((group, version)) if is_old(group, version) => true,
             Some((group, Some(version))) => (self.is_served)(group, version),
             Some((group, None)) => {
                 group.is_empty()

@@ -133,7 +133,9 @@ pub(super) fn of_row(facts: &Facts, row: &Row<'_>, form: Form, wanted: &mut Vec<
     let body = row.body.strip_prefix('#');
     wanted.extend(body.map(ToOwned::to_owned));
     let media = |types: &str| -> Vec<String> {
-        types.split(',').filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
+        // CBOR is not spoken here.
+        let spoken = |name: &&str| !name.is_empty() && !name.contains("cbor");
+        types.split(',').filter(spoken).map(ToOwned::to_owned).collect()
     };
     let (consumes, produces) = (media(row.consumes), media(row.produces));
     let is_required = row.method != "delete";

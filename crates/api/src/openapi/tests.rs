@@ -3,7 +3,12 @@
 use super::*;
 
 fn catalogue(custom: &[CustomKind]) -> Catalogue<'_> {
-    Catalogue { git_version: "v1.36.0", is_served: &|_, version| version != "v1alpha1", custom }
+    Catalogue {
+        git_version: "v1.36.0",
+        is_served: &|_, version| version != "v1alpha1",
+        custom,
+        old: &[],
+    }
 }
 
 /// Every `$ref` leads somewhere.
@@ -63,10 +68,7 @@ fn a_v3_document_holds_its_paths_and_all_that_they_refer_to() {
     assert!(names.contains(&"fieldValidation"));
     let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
     assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
-    assert_eq!(
-        containers["items"]["allOf"][0]["$ref"],
-        "#/components/schemas/io.k8s.api.core.v1.Container"
-    );
+    assert_eq!(containers["items"]["$ref"], "#/components/schemas/io.k8s.api.core.v1.Container");
     assert!(schemas["io.k8s.apimachinery.pkg.api.resource.Quantity"]["oneOf"].is_array());
     let scale =
         &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["get"];
@@ -173,4 +175,66 @@ fn the_v2_document_has_a_protobuf_form() {
         fields.push(number);
     }
     assert_eq!(fields, [1, 2, 8, 9, 12, 13]);
+}
+
+/// Removed versions have the paths and the words of a current version, under their own names.
+#[test]
+fn removed_versions_are_described() {
+    let deployments = |group: &str, version: &str, definition: &str| OldKind {
+        group: group.into(),
+        version: version.into(),
+        plural: "deployments".into(),
+        kind: "Deployment".into(),
+        current: ("apps".into(), "v1".into()),
+        current_definition: "io.k8s.api.apps.v1.Deployment".into(),
+        definition: definition.into(),
+    };
+    let old = [
+        deployments("extensions", "v1beta1", "io.k8s.api.extensions.v1beta1.Deployment"),
+        deployments("apps", "v1beta2", "io.k8s.api.apps.v1.Deployment"),
+    ];
+    let catalogue = Catalogue { old: &old, ..catalogue(&[]) };
+    let paths = catalogue.v3_paths();
+    for path in ["apis/extensions", "apis/extensions/v1beta1", "apis/apps/v1beta2"] {
+        assert!(paths.iter().any(|known| known == path), "{path}");
+    }
+    let document = catalogue.v3("apis/extensions/v1beta1").unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    check_references(&document, "", schemas);
+    let deployment = &schemas["io.k8s.api.extensions.v1beta1.Deployment"];
+    assert_eq!(
+        deployment["x-kubernetes-group-version-kind"],
+        json!([{"group": "extensions", "version": "v1beta1", "kind": "Deployment"}])
+    );
+    assert!(deployment["description"].as_str().unwrap().starts_with("Deployment enables"));
+    let list = &document["paths"]["/apis/extensions/v1beta1/deployments"]["get"];
+    assert_eq!(list["operationId"], "listExtensionsV1beta1DeploymentForAllNamespaces");
+    assert_eq!(list["x-kubernetes-group-version-kind"]["group"], "extensions");
+    let items = &schemas["io.k8s.api.extensions.v1beta1.DeploymentList"]["properties"]["items"];
+    assert_eq!(
+        items["items"]["$ref"],
+        "#/components/schemas/io.k8s.api.extensions.v1beta1.Deployment"
+    );
+    // Not a definition too many in the current version's document, and all in that of version 2.
+    let current = catalogue.v3("apis/apps/v1").unwrap();
+    assert!(current["components"]["schemas"].get("io.k8s.api.apps.v1beta2.Deployment").is_none());
+    let v2 = catalogue.v2();
+    check_references(&v2, "", v2["definitions"].as_object().unwrap());
+    assert!(v2["definitions"].get("io.k8s.api.apps.v1beta2.Deployment").is_some());
+}
+
+#[test]
+fn fields_say_which_values_they_take() {
+    let v2 = catalogue(&[]).v2();
+    let policy = &v2["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["restartPolicy"];
+    assert_eq!(policy["enum"], json!(["Always", "Never", "OnFailure"]));
+    let text = policy["description"].as_str().unwrap();
+    assert!(
+        text.ends_with(
+            "Possible enum values:\n - `\"Always\"`\n - `\"Never\"`\n - `\"OnFailure\"`"
+        ),
+        "{text}"
+    );
+    let modes = &v2["definitions"]["io.k8s.api.core.v1.PersistentVolumeSpec"]["properties"];
+    assert_eq!(modes["accessModes"]["items"]["enum"][0], "ReadOnlyMany");
 }

@@ -85,7 +85,10 @@ impl ApiServer {
             clock: process.clock.clone(),
             rng: process.rng.clone(),
             readiness: process.readiness.clone(),
-            openapi: Some(Arc::new(StandardOpenApi::new(&VersionInfo::default().git_version))),
+            openapi: Some(Arc::new(
+                StandardOpenApi::new(&VersionInfo::default().git_version)
+                    .with_old_versions(options.has("legacy-apis")),
+            )),
             version: VersionInfo::default(),
             advertise_address: ground.address.to_string(),
             documents: issuer_documents(&ground.tokens, &jwks_uri),
