@@ -25,7 +25,11 @@ impl AdmissionPlugin for Priority {
         let is_class = request.is("scheduling.k8s.io", "priorityclasses");
         request.subresource.is_none()
             && (is_pod || is_class)
-            && matches!(request.operation, Operation::Create | Operation::Update)
+            && match request.operation {
+                Operation::Create | Operation::Update => true,
+                Operation::Delete => is_class,
+                Operation::Connect => false,
+            }
     }
 
     async fn admit(
@@ -83,6 +87,14 @@ impl AdmissionPlugin for Priority {
         api: &dyn ObjectApi,
         request: &mut AdmissionRequest<'_>,
     ) -> ApiResult<()> {
+        let is_system = SYSTEM.iter().any(|(name, _)| *name == request.name);
+        if request.operation == Operation::Delete {
+            let why = "this is a system priority class and cannot be deleted";
+            return match is_system {
+                true => Err(ApiError::forbidden(&request.resource, request.name, why)),
+                false => Ok(()),
+            };
+        }
         let Some(class) = request.object.as_deref() else { return Ok(()) };
         if &*request.resource.resource != "priorityclasses" || !is_default(class) {
             return Ok(());
@@ -174,6 +186,27 @@ mod tests {
         let api = Objects::of([high]);
         let request = Request::new(Operation::Create, "", "pods", "Pod", json!({ "spec": spec }));
         Ok(request.admit(&Priority, &api).await?["spec"].take())
+    }
+
+    #[tokio::test]
+    async fn the_systems_classes_stay() {
+        let delete = async |name: &'static str| {
+            let mut request = Request::new(
+                Operation::Delete,
+                "scheduling.k8s.io",
+                "priorityclasses",
+                "PriorityClass",
+                Value::Null,
+            );
+            request.name = name.to_owned();
+            request.validate(&Priority, &Objects::of([])).await
+        };
+        let refused = delete("system-node-critical").await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class and cannot be deleted"
+        );
+        assert!(delete("high").await.is_ok());
     }
 
     #[tokio::test]

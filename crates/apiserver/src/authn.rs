@@ -31,6 +31,8 @@ pub struct CertificateSubject {
     pub common_name: String,
     /// The user's groups.
     pub organizations: Vec<String>,
+    /// The certificate's SHA-256, by which what was done with it is told.
+    pub sha256: String,
 }
 
 /// The subject of a front proxy's certificate, in the request's extensions.

@@ -8,6 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
@@ -185,5 +186,6 @@ pub fn subject_of(certificate: &[u8]) -> Option<CertificateSubject> {
     Some(CertificateSubject {
         common_name: subject.iter_common_name().next().and_then(text).unwrap_or_default(),
         organizations: subject.iter_organization().filter_map(text).collect(),
+        sha256: Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect(),
     })
 }

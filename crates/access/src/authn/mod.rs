@@ -29,7 +29,10 @@ impl Authenticator for ClientCertificates {
         let named = credentials.certificate.filter(|subject| !subject.common_name.is_empty());
         Ok(named.map(|subject| {
             let groups: Vec<_> = subject.organizations.iter().map(String::as_str).collect();
-            UserInfo::named(&subject.common_name, &groups)
+            let mut user = UserInfo::named(&subject.common_name, &groups);
+            let key = "authentication.kubernetes.io/credential-id".to_owned();
+            user.extra.insert(key, vec![format!("X509SHA256={}", subject.sha256)]);
+            user
         }))
     }
 }

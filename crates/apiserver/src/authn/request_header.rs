@@ -183,6 +183,7 @@ mod tests {
         let named = |name: &str| CertificateSubject {
             common_name: name.to_owned(),
             organizations: Vec::new(),
+            sha256: String::new(),
         };
         let check = async |proxy: Option<&str>, allowed: &[&str], expected: bool| {
             let subject = proxy.map(named);
