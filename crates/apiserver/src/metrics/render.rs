@@ -1,5 +1,6 @@
 //! The counters as Prometheus text.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base::metrics::{Histogram, Text};
@@ -7,7 +8,7 @@ use base::metrics::{Histogram, Text};
 use super::key::{AsKey as _, Key};
 use super::requests::RequestSeries;
 use super::{Checks, Metrics};
-use crate::registry::Entry;
+use crate::registry::{Entry, Snapshot};
 use crate::server::Core;
 use crate::version::VersionInfo;
 
@@ -20,6 +21,15 @@ const LASTING: &str = "Gauge of all active long-running apiserver requests broke
 /// The features behind gates that this server has.
 const FEATURES: [(&str, &str); 2] = [("SizeBasedListCostEstimate", "BETA"), ("WatchList", "BETA")];
 
+/// What no release is called.
+const NOT_DEPRECATED: &str = "-";
+
+/// The release that a deprecation's warning says a version is gone in; empty when it says none.
+fn removed_release(warning: &str) -> &str {
+    let rest = warning.split_once("unavailable in v").map_or("", |(_, rest)| rest);
+    rest.split('+').next().unwrap_or_default()
+}
+
 type Series<'a> = [(&'a Key, &'a Arc<RequestSeries>)];
 
 impl Core {
@@ -29,6 +39,7 @@ impl Core {
         build_info(&self.version, &mut text);
         self.metrics.render(&mut text);
         let snapshot = self.registry.snapshot();
+        self.metrics.deprecated(&snapshot, &mut text);
         let mut entries: Vec<&Arc<Entry>> = snapshot
             .entries()
             .iter()
@@ -95,6 +106,51 @@ impl Metrics {
         self.checks(text);
         self.watch_events(text);
         self.admission.render(text);
+    }
+
+    /// Who asked for what will be gone, or is gone from upstream: one look shows which clients to
+    /// mend before an upgrade.
+    fn deprecated(&self, snapshot: &Snapshot, text: &mut Text) {
+        const NAME: &str = "apiserver_requested_deprecated_apis";
+        let requests = self.requests.read();
+        let mut found: BTreeSet<[&str; 5]> = BTreeSet::new();
+        let mut removed: Vec<String> = Vec::new();
+        let asked: BTreeSet<[&str; 4]> = requests
+            .keys()
+            .map(|key| key.key())
+            .filter(|key| !key.resource.is_empty())
+            .map(|key| [key.group, key.version, key.resource, key.subresource])
+            .collect();
+        for [group, version, resource, _] in &asked {
+            let entry = snapshot.find(group, version, resource);
+            let warning = entry.and_then(|(entry, version)| {
+                Some(removed_release(entry.deprecation_warning(&version)?).to_owned())
+            });
+            removed.push(warning.unwrap_or_else(|| NOT_DEPRECATED.to_owned()));
+        }
+        for ([group, version, resource, subresource], release) in asked.iter().zip(&removed) {
+            if release != NOT_DEPRECATED {
+                found.insert([group, release, resource, subresource, version]);
+            }
+        }
+        if found.is_empty() {
+            return;
+        }
+        text.family(
+            NAME,
+            "gauge",
+            "Gauge of deprecated APIs that have been requested, broken out by API group, version, resource, subresource, and removed_release.",
+        );
+        for [group, release, resource, subresource, version] in found {
+            let labels = [
+                ("group", group),
+                ("removed_release", release),
+                ("resource", resource),
+                ("subresource", subresource),
+                ("version", version),
+            ];
+            text.sample(NAME, &labels, 1);
+        }
     }
 
     fn in_flight(&self, text: &mut Text) {
@@ -265,5 +321,17 @@ fn store_times(entries: &[&Arc<Entry>], text: &mut Text) {
             let times: &Histogram = times;
             text.histogram(NAME, &labels, times);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_say_when_a_version_is_gone() {
+        let warning = "extensions/v1beta1 Deployment is deprecated in v1.8+, unavailable in v1.16+; use apps/v1 Deployment";
+        assert_eq!(removed_release(warning), "1.16");
+        assert_eq!(removed_release("d6.io/v0 Bar is deprecated"), "");
     }
 }
