@@ -72,7 +72,7 @@ impl ApiError {
     #[must_use]
     pub fn cause(mut self, reason: &str, message: impl Into<String>, field: &str) -> Self {
         let cause = StatusCause {
-            reason: Some(reason.to_owned()),
+            reason: (!reason.is_empty()).then(|| reason.to_owned()),
             message: Some(message.into()),
             field: (!field.is_empty()).then(|| field.to_owned()),
         };

@@ -13,7 +13,7 @@ use super::{
     GROUP, default_match, expressions, match_conditions, match_resources, param_kind, variables,
 };
 use crate::check::{self, one_of, required};
-use crate::cursor::{Field, rule};
+use crate::cursor::Field;
 use crate::kind::Kind;
 use crate::rules::Rules;
 use crate::table::{self, UNSET};
@@ -65,7 +65,7 @@ impl Rules for Policy {
         match_conditions(spec.get("matchConditions"), params, errors);
         variables(spec.get("variables"), errors);
         if self.list == "validations" {
-            validations(spec, errors);
+            validations(spec, object.at(&["metadata", "name"]).str(), errors);
         } else {
             mutations(spec, errors);
         }
@@ -91,10 +91,10 @@ impl Rules for Policy {
     }
 }
 
-fn validations(spec: Field<'_>, errors: &mut ErrorList) {
+fn validations(spec: Field<'_>, policy: &str, errors: &mut ErrorList) {
     let (list, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
     if list.is_empty() && annotations.is_empty() {
-        let text = "validations or auditAnnotations must be non-empty";
+        let text = "validations or auditAnnotations must contain at least one item";
         errors.push(list.required(text));
         errors.push(annotations.required(text));
     }
@@ -106,16 +106,20 @@ fn validations(spec: Field<'_>, errors: &mut ErrorList) {
         let message = validation.get("message");
         let text = message.str().trim();
         if !message.is_empty() && text.is_empty() {
-            errors.push(message.invalid("message must be non-empty if specified"));
+            errors.push(message.invalid("must be non-empty if specified"));
         } else if message.str().contains('\n') {
-            errors.push(message.invalid("message must not contain line breaks"));
+            errors.push(message.invalid("must not contain line breaks"));
         } else if expression.str().contains('\n') && message.is_empty() {
             errors.push(
                 message.required("message must be specified if expression contains line breaks"),
             );
         }
-        let reasons = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
-        one_of(validation.get("reason"), &reasons, errors);
+        let known = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+        let reason = validation.get("reason");
+        if !reason.is_empty() && !known.contains(&reason.str()) {
+            // Upstream takes a fourth, and does not say so.
+            errors.push(reason.not_supported(&known[..3]));
+        }
     }
     if annotations.len() > 20 {
         errors.push(annotations.too_many(20));
@@ -124,7 +128,10 @@ fn validations(spec: Field<'_>, errors: &mut ErrorList) {
     for annotation in annotations.items() {
         let key = annotation.get("key");
         if required(key, errors) {
-            rule(key, validate::qualified_name, errors);
+            let whole = format!("{policy}/{}", key.str());
+            for text in validate::qualified_name(&whole) {
+                errors.push(key.invalid_as(whole.as_str(), text));
+            }
             if seen.contains(&key.str()) {
                 errors.push(key.duplicate());
             }
@@ -139,6 +146,13 @@ fn validations(spec: Field<'_>, errors: &mut ErrorList) {
 }
 
 fn mutations(spec: Field<'_>, errors: &mut ErrorList) {
+    // What goes cannot be changed any more.
+    let rules = spec.at(&["matchConstraints", "resourceRules"]);
+    let goes = |rule: Field<'_>| rule.get("operations").items().any(|one| one.str() == "DELETE");
+    if rules.items().any(goes) {
+        let kinds = ["*", "CONNECT", "CREATE", "UPDATE"];
+        errors.push(rules.get("operations").not_supported_as("DELETE", &kinds));
+    }
     let list = spec.get("mutations");
     if list.is_empty() {
         errors.push(list.required("mutations must contain at least one item"));

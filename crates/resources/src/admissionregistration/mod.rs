@@ -160,9 +160,8 @@ pub(crate) fn match_conditions(list: Field<'_>, params: bool, errors: &mut Error
     expressions::match_conditions(list, params, errors);
 }
 
-/// Variables in CEL: identifiers, unique, with an expression.
+/// Variables in CEL: identifiers with an expression.
 pub(crate) fn variables(list: Field<'_>, errors: &mut ErrorList) {
-    let mut seen: Vec<&str> = Vec::new();
     for variable in list.items() {
         let name = variable.get("name");
         if name.str().trim().is_empty() {
@@ -173,12 +172,8 @@ pub(crate) fn variables(list: Field<'_>, errors: &mut ErrorList) {
                 bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
                     && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             if !fits {
-                errors.push(name.invalid("name is not a valid CEL identifier"));
+                errors.push(name.invalid("must be a valid CEL identifier"));
             }
-            if seen.contains(&name.str()) {
-                errors.push(name.duplicate());
-            }
-            seen.push(name.str());
         }
         if variable.get("expression").str().trim().is_empty() {
             errors.push(variable.get("expression").required("expression is not specified"));
@@ -187,10 +182,30 @@ pub(crate) fn variables(list: Field<'_>, errors: &mut ErrorList) {
 }
 
 /// `paramKind`: a version and a kind.
-pub(crate) fn param_kind(kind: Field<'_>, errors: &mut ErrorList) {
-    if !kind.is_set() {
+pub(crate) fn param_kind(param: Field<'_>, errors: &mut ErrorList) {
+    if !param.is_set() {
         return;
     }
-    required(kind.get("apiVersion"), errors);
-    required(kind.get("kind"), errors);
+    let (version, kind) = (param.get("apiVersion"), param.get("kind"));
+    if required(version, errors) {
+        if version.str().matches('/').count() > 1 {
+            let text = format!("unexpected GroupVersion string: {}", version.str());
+            errors.push(version.invalid(text));
+        } else {
+            let (group, name) = api::names::split_api_version(version.str());
+            let found = match group {
+                "" => Vec::new(),
+                group => validate::dns1123_subdomain(group),
+            };
+            for text in found.into_iter().chain(validate::dns1035_label(name)) {
+                errors.push(version.invalid(text));
+            }
+        }
+    }
+    if required(kind, errors) {
+        for text in validate::dns1035_label(&kind.str().to_lowercase()) {
+            let text = format!("may have mixed case, but should otherwise match: {text}");
+            errors.push(kind.invalid(text));
+        }
+    }
 }

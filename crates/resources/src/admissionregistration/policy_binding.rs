@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::Value;
-use api::field::ErrorList;
+use api::field::{ErrorList, FieldError};
 use api::object::{at, str_at};
 use api::validate;
 use apiserver::resource::Resource;
@@ -90,6 +90,7 @@ fn param_ref(param: Field<'_>, errors: &mut ErrorList) {
         (false, true) => {
             let text = "name and selector are mutually exclusive";
             errors.push(param.get("name").forbidden(text));
+            errors.push(param.get("selector").forbidden(text));
         }
         (true, false) => {
             errors.push(param.required("one of name or selector must be specified"));
@@ -100,7 +101,10 @@ fn param_ref(param: Field<'_>, errors: &mut ErrorList) {
     if action.is_empty() {
         errors.push(action.required(""));
     } else {
-        one_of(action, &["Allow", "Deny"], errors);
+        let known = ["Deny", "Allow"];
+        if !known.contains(&action.str()) {
+            errors.push(FieldError::not_supported_in(action.path(), action.str(), &known));
+        }
     }
 }
 

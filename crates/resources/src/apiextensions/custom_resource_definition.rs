@@ -159,14 +159,4 @@ impl Rules for Definition {
     ) {
         validation::change(new, old, errors);
     }
-
-    fn validate_status(
-        &self,
-        _ctx: &WriteContext<'_>,
-        new: Field<'_>,
-        _old: Field<'_>,
-        errors: &mut ErrorList,
-    ) {
-        validation::stored_versions(new, errors);
-    }
 }

@@ -10,13 +10,7 @@ use crate::cursor::{Field, rule};
 /// What is wrong with a definition, new or changed.
 pub(super) fn definition(object: Field<'_>, errors: &mut ErrorList) {
     let spec = object.get("spec");
-    let name = object.at(&["metadata", "name"]);
-    let (group, plural) = (spec.get("group"), spec.at(&["names", "plural"]));
-    let wanted = format!("{}.{}", plural.str(), group.str());
-    if name.str() != wanted {
-        let text = "must be spec.names.plural+\".\"+spec.group".to_owned();
-        errors.push(name.invalid(text));
-    }
+    let group = spec.get("group");
     if required(group, errors) {
         rule(group, validate::dns1123_subdomain, errors);
         if group.str().split('.').count() < 2 {
@@ -34,6 +28,12 @@ pub(super) fn definition(object: Field<'_>, errors: &mut ErrorList) {
 /// What else is wrong with a new definition.
 pub(super) fn create(object: Field<'_>, errors: &mut ErrorList) {
     let spec = object.get("spec");
+    // A change of what the name is made of is refused for itself.
+    let name = object.at(&["metadata", "name"]);
+    let (group, plural) = (spec.get("group"), spec.at(&["names", "plural"]));
+    if name.str() != format!("{}.{}", plural.str(), group.str()) {
+        errors.insert(0, name.invalid("must be spec.names.plural+\".\"+spec.group"));
+    }
     let preserve = spec.get("preserveUnknownFields");
     if preserve.bool() {
         let text = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";

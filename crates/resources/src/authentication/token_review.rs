@@ -8,8 +8,8 @@ use api::status::{ApiError, ApiResult};
 use apiserver::authn::{Authenticator, Credentials};
 use apiserver::resource::{ObjectApi, Resource, VirtualResource};
 use async_trait::async_trait;
+use auth::UserInfo;
 use auth::token::TokenAuthority;
-use auth::{Quoted, UserInfo};
 use base::clock::SharedClock;
 use serde_json::json;
 
@@ -88,11 +88,7 @@ impl Reviewer {
         }
         let own = self.tokens.audiences();
         if !audiences.is_empty() && !audiences.iter().any(|audience| own.contains(audience)) {
-            return Err(wrong(format!(
-                "token audiences {} is invalid for the target audiences {}",
-                Quoted(own),
-                Quoted(audiences)
-            )));
+            return Err("invalid bearer token".to_owned());
         }
         let credentials = Credentials { bearer_token: Some(token), ..Credentials::default() };
         match self.others.authenticate(&credentials).await {

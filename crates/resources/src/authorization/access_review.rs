@@ -56,14 +56,6 @@ struct Reviewer {
 }
 
 impl About {
-    fn kind(self) -> &'static str {
-        match self {
-            Self::Anybody => "SubjectAccessReview",
-            Self::AnybodyHere => "LocalSubjectAccessReview",
-            Self::Myself => "SelfSubjectAccessReview",
-        }
-    }
-
     fn check(self, review: &Value, namespace: &str) -> ApiResult<()> {
         let mut errors = ErrorList::new();
         let spec = Path::new("spec");
@@ -72,7 +64,7 @@ impl About {
         match (resource, other) {
             (Some(_), Some(other)) => errors.push(FieldError::invalid(
                 spec.child("nonResourceAttributes"),
-                other.clone(),
+                by_go_names(other),
                 "cannot be specified in combination with resourceAttributes",
             )),
             (None, None) => errors.push(FieldError::invalid(
@@ -103,10 +95,37 @@ impl About {
             if let Some(other) = other {
                 let path = Path::new("spec.nonResourceAttributes");
                 let text = "disallowed on this kind of request";
-                errors.push(FieldError::invalid(path, other.clone(), text));
+                errors.push(FieldError::invalid(path, by_go_names(other), text));
             }
         }
-        ApiError::check(GROUP, self.kind(), "", &errors)
+        // Upstream's answer does not name the kind.
+        ApiError::check(GROUP, "", "", &errors)
+    }
+}
+
+/// Attributes as upstream's own struct, which has no other names.
+fn by_go_names(attributes: &Value) -> Value {
+    json!({"Path": str_at(attributes, &["path"]), "Verb": str_at(attributes, &["verb"])})
+}
+
+/// Why a selector of a review is not looked at.
+fn unread_selectors(review: &Value) -> Option<String> {
+    let resource = at(review, &["spec", "resourceAttributes"])?;
+    let is_unread = |which: &str| {
+        let selector = at(resource, &[which])?;
+        let raw = str_at(selector, &["rawSelector"]);
+        let known = ["In", "NotIn", "Exists", "DoesNotExist"];
+        let mut given = list_at(selector, &["requirements"]).iter();
+        let wrong = given.any(|one| !known.contains(&str_at(one, &["operator"])))
+            || which == "labelSelector" && api::selector::LabelSelector::parse(raw).is_err();
+        wrong.then(|| format!("spec.resourceAttributes.{which} ignored due to parse error"))
+    };
+    let found: Vec<String> =
+        ["fieldSelector", "labelSelector"].into_iter().filter_map(is_unread).collect();
+    match found.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => Some(format!("[{}]", many.join(", "))),
     }
 }
 
@@ -218,6 +237,9 @@ impl VirtualResource for Reviewer {
         if !reason.is_empty() {
             status["reason"] = reason.into();
         }
+        if let Some(why) = unread_selectors(&review) {
+            status["evaluationError"] = why.into();
+        }
         review["status"] = status;
         Ok(review)
     }
@@ -226,6 +248,16 @@ impl VirtualResource for Reviewer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn selectors_that_cannot_be_read_are_told() {
+        let review =
+            |selector: Value| json!({"spec": {"resourceAttributes": {"labelSelector": selector}}});
+        let said = unread_selectors(&review(json!({"rawSelector": "a in ("})));
+        let text = "spec.resourceAttributes.labelSelector ignored due to parse error";
+        assert_eq!(said.as_deref(), Some(text));
+        assert_eq!(unread_selectors(&review(json!({"rawSelector": "a in (b)"}))), None);
+    }
 
     fn check(about: About, spec: Value, expected: &str) {
         let error = about.check(&json!({ "spec": spec }), "ns").unwrap_err();

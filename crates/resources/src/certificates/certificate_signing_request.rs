@@ -259,13 +259,17 @@ fn request(field: Field<'_>, errors: &mut ErrorList) {
     let text = String::from_utf8(bytes).unwrap_or_default();
     let blocks = pem_blocks(&text, "CERTIFICATE REQUEST");
     if blocks.is_none_or(|blocks| blocks.is_empty()) {
-        errors.push(field.invalid("PEM block type must be CERTIFICATE REQUEST"));
+        let value = match field.is_empty() {
+            true => Value::Null,
+            false => field.value().cloned().unwrap_or_default(),
+        };
+        errors.push(field.invalid_as(value, "PEM block type must be CERTIFICATE REQUEST"));
     }
 }
 
 fn usages(list: Field<'_>, errors: &mut ErrorList) {
     if list.is_empty() {
-        errors.push(list.required("usages are required"));
+        errors.push(list.required(""));
         return;
     }
     let mut seen: Vec<&str> = Vec::new();
@@ -304,9 +308,10 @@ fn conditions(object: Field<'_>, errors: &mut ErrorList) {
         seen.push(kind.str());
     }
     if VERDICTS.iter().all(|kind| seen.contains(kind)) {
-        let index =
-            list.items().position(|one| one.get("type").str() == "Denied").unwrap_or_default();
-        let at = list.index(index).get("type");
-        errors.push(at.invalid("Approved and Denied conditions are mutually exclusive"));
+        // The verdict that came second is the one that does not fit.
+        let mut verdicts = seen.iter().filter(|kind| VERDICTS.contains(kind));
+        let second = verdicts.nth(1).copied().unwrap_or("Denied");
+        let text = "Approved and Denied conditions are mutually exclusive";
+        errors.push(list.invalid_as(second, text));
     }
 }

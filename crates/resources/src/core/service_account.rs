@@ -72,8 +72,21 @@ impl SubresourceHandler for TokenRequests {
             );
             return Err(ApiError::conflict(&accounts, &request.name, &text));
         }
+        let (name, namespace) =
+            (str_at(&body, &["metadata", "name"]), str_at(&body, &["metadata", "namespace"]));
+        if !name.is_empty() && name != request.name {
+            let path = Path::new("metadata").child("name");
+            let text = "must match the service account name if specified";
+            let error = FieldError::invalid(path, name, text);
+            let group = "authentication.k8s.io";
+            return Err(ApiError::invalid(group, "TokenRequest", &request.name, &[error]));
+        }
+        if !namespace.is_empty() && namespace != request.namespace {
+            let text = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(ApiError::bad_request(text));
+        }
         default(&mut body, &self.tokens);
-        check(&request.name, &body)?;
+        check(&body)?;
         let bound = bound_object(api, &request.namespace, &request.name, &body).await?;
         let now = self.clock.now();
         let asked = int_at(&body, &["spec", "expirationSeconds"]).unwrap_or(3600);
@@ -106,6 +119,7 @@ impl SubresourceHandler for TokenRequests {
         let expires = Timestamp::from_second(expires).map_err(ApiError::internal)?;
         set(&mut body, &["metadata", "name"], request.name.as_str());
         set(&mut body, &["metadata", "namespace"], request.namespace.as_str());
+        set(&mut body, &["metadata", "uid"], uid(&account));
         set(&mut body, &["metadata", "creationTimestamp"], rfc3339_seconds(now));
         set(&mut body, &["apiVersion"], "authentication.k8s.io/v1");
         set(&mut body, &["kind"], "TokenRequest");
@@ -123,7 +137,7 @@ fn default(body: &mut Value, tokens: &TokenAuthority) {
     }
 }
 
-fn check(name: &str, body: &Value) -> ApiResult<()> {
+fn check(body: &Value) -> ApiResult<()> {
     let mut errors = ErrorList::new();
     let path = Path::new("spec").child("expirationSeconds");
     let seconds = int_at(body, &["spec", "expirationSeconds"]).unwrap_or_default();
@@ -134,7 +148,7 @@ fn check(name: &str, body: &Value) -> ApiResult<()> {
         let text = "may not specify a duration larger than 2^32 seconds";
         errors.push(FieldError::invalid(path, seconds, text));
     }
-    ApiError::check("authentication.k8s.io", "TokenRequest", name, &errors)
+    ApiError::check("authentication.k8s.io", "TokenRequest", "", &errors)
 }
 
 /// The object that a token lives and dies with, checked to be there.
@@ -148,13 +162,13 @@ async fn bound_object(
     let Some(wanted) = at(body, &["spec", "boundObjectRef"]) else { return Ok(claims) };
     let (kind, name) = (str_at(wanted, &["kind"]), str_at(wanted, &["name"]));
     let (resource, namespace) = match (str_at(wanted, &["apiVersion"]), kind) {
-        ("v1", "Pod") => ("pods", namespace),
-        ("v1", "Secret") => ("secrets", namespace),
-        ("v1", "Node") => ("nodes", ""),
+        ("" | "v1", "Pod") => ("pods", namespace),
+        ("" | "v1", "Secret") => ("secrets", namespace),
+        ("" | "v1", "Node") => ("nodes", ""),
         (version, kind) => {
-            let text = format!(
-                "cannot bind token for serviceaccount to object of type {version}, Kind={kind}"
-            );
+            let (group, version) = api::names::split_api_version(version);
+            let text =
+                format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
             return Err(ApiError::bad_request(text));
         }
     };

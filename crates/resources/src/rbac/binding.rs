@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::Value;
-use api::field::ErrorList;
+use api::field::{ErrorList, FieldError};
 use api::object::{list_at, str_at};
 use api::validate;
 use apiserver::resource::{Resource, WriteContext};
@@ -58,7 +58,10 @@ impl Rules for Binding {
             errors.push(role.get("apiGroup").not_supported(&[GROUP]));
         }
         if !self.roles.contains(&role.get("kind").str()) {
-            errors.push(role.get("kind").not_supported(self.roles));
+            let kind = role.get("kind");
+            // A role of the namespace comes first where there is one.
+            let known: Vec<&str> = self.roles.iter().rev().copied().collect();
+            errors.push(FieldError::not_supported_in(kind.path(), kind.str(), &known));
         }
         if required(role.get("name"), errors) {
             rule(role.get("name"), |text| validate::path_segment(text, false), errors);
@@ -135,6 +138,9 @@ fn subject(subject: Field<'_>, namespaced: bool, errors: &mut ErrorList) {
                 errors.push(group.not_supported(&[GROUP]));
             }
         }
-        _ => errors.push(kind.not_supported(&["Group", "ServiceAccount", "User"])),
+        _ => {
+            let kinds = ["ServiceAccount", "User", "Group"];
+            errors.push(FieldError::not_supported_in(kind.path(), kind.str(), &kinds));
+        }
     }
 }

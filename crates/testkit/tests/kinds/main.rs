@@ -195,12 +195,18 @@ async fn discovery_comes_in_the_form_that_is_wanted_most() {
         let status: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((code, &status["reason"]), (406, &json!("NotAcceptable")), "{path} {accept}");
     }
-    for path in ["/apis", "/api/v1", "/version", "/openapi/v2"] {
+    for path in ["/api", "/api/v1", "/version"] {
         let (code, _, body) = ask(&f, Method::POST, path, &[]).await;
         let status: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((code, &status["reason"]), (405, &json!("MethodNotAllowed")), "{path}");
     }
-    for path in ["/apis/none", "/apis/apps/v9", "/api/v2", "/none"] {
+    // Upstream's routes below built-in groups say so in a `Status`.
+    for path in ["/apis/apps/v9", "/api/v2"] {
+        let (code, _, body) = ask(&f, Method::GET, path, &[]).await;
+        let status: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((code, &status["reason"]), (404, &json!("NotFound")), "{path}");
+    }
+    for path in ["/apis/none", "/none"] {
         let (code, headers, body) = ask(&f, Method::GET, path, &[]).await;
         assert_eq!((code, &*body), (404, b"404 page not found\n".as_slice()), "{path}");
         assert_eq!(headers["content-type"], "text/plain; charset=utf-8");

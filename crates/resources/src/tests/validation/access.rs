@@ -115,12 +115,12 @@ fn rules_and_subjects() {
             ),
             (
                 json!({"roleRef": {"kind": "X"}}),
-                "roleRef.kind: Unsupported value: \"X\": supported values: \"ClusterRole\", \"Role\"",
+                "roleRef.kind: Unsupported value: \"X\": supported values: \"Role\", \"ClusterRole\"",
             ),
             (json!({"roleRef": {"name": ""}}), "roleRef.name: Required value"),
             (
                 json!({"subjects": [{"kind": "X", "name": "u"}]}),
-                "subjects[0].kind: Unsupported value: \"X\": supported values: \"Group\", \"ServiceAccount\", \"User\"",
+                "subjects[0].kind: Unsupported value: \"X\": supported values: \"ServiceAccount\", \"User\", \"Group\"",
             ),
             (
                 json!({"subjects": [{"kind": "User", "name": ""}]}),

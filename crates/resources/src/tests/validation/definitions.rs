@@ -72,6 +72,30 @@ fn definitions_and_policies() {
     );
     create(
         ADMISSION,
+        "validatingadmissionpolicies",
+        json!({"spec": {"paramKind": {"apiVersion": "a/b/c", "kind": "X"}}}),
+        "spec.paramKind.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c",
+    );
+    create(
+        ADMISSION,
+        "validatingadmissionpolicies",
+        json!({"metadata": {"name": "x"}, "spec": {"auditAnnotations": [{"key": "a b", "valueExpression": "'v'"}]}}),
+        "spec.auditAnnotations[0].key: Invalid value: \"x/a b\": name part must consist",
+    );
+    create(
+        ADMISSION,
+        "mutatingadmissionpolicies",
+        json!({"spec": {"matchConstraints": {"resourceRules": [{"operations": ["DELETE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}}}),
+        "spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"",
+    );
+    create(
+        "rbac.authorization.k8s.io",
+        "rolebindings",
+        json!({"roleRef": {"kind": "X", "name": "r", "apiGroup": "rbac.authorization.k8s.io"}}),
+        "roleRef.kind: Unsupported value: \"X\": supported values: \"Role\", \"ClusterRole\"",
+    );
+    create(
+        ADMISSION,
         "validatingadmissionpolicybindings",
         json!({"spec": {"policyName": "p", "validationActions": ["Deny", "Warn"]}}),
         "spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and Warn",
