@@ -306,6 +306,16 @@ impl<'a> PatchWork<'a> {
 
     fn applied(&self, live: Option<&Value>, configuration: &Value) -> ApiResult<Value> {
         let target = self.target;
+        let gvk = target.entry.resource.info().gvk(&target.call.info.version);
+        let kind = object::kind(configuration);
+        if configuration.is_object() && kind != &*gvk.kind {
+            // Stored as it is, it would be an object of another kind in this one's place.
+            let api_version = object::api_version(configuration);
+            let slash = if api_version.contains('/') { "" } else { "/" };
+            return Err(ApiError::bad_request(format!(
+                "invalid object type: {slash}{api_version}, Kind={kind}"
+            )));
+        }
         let mut configuration = configuration.clone();
         if object::name(&configuration).is_empty() {
             object::set(&mut configuration, &["metadata", "name"], target.call.info.name.as_str());

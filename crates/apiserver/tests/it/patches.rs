@@ -57,6 +57,10 @@ async fn apply_creates_owns_and_conflicts() {
     let uri = format!("{MAPS}/a?fieldManager=one");
     let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1"}});
     f.patch(&format!("{MAPS}/a"), APPLY, body.clone()).await.expect(422);
+    let mut other = body.clone();
+    other["kind"] = "Pod".into();
+    let refused = f.patch(&uri, APPLY, other).await.expect(400);
+    assert_eq!(refused["message"], "invalid object type: /v1, Kind=Pod");
     let made = f.patch(&uri, APPLY, body.clone()).await.expect(201);
     let managed = &made["metadata"]["managedFields"][0];
     assert_eq!((&managed["manager"], &managed["operation"]), (&json!("one"), &json!("Apply")));
