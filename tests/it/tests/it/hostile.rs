@@ -148,7 +148,7 @@ async fn queries_that_are_none() {
         ("fieldSelector=a", 400),
         ("continue=garbage", 400),
         ("continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6LTUsInN0YXJ0IjoiLi4vIn0", 400),
-        ("resourceVersion=x", 422),
+        ("resourceVersion=x", 400),
         ("limit=x", 400),
         ("timeoutSeconds=x&watch=1", 400),
         ("timeout=x", 400),

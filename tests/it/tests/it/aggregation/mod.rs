@@ -254,10 +254,16 @@ async fn what_a_server_serves_itself_has_apiservices() {
     assert_eq!(told["requestheader-username-headers"], r#"["X-Remote-User"]"#);
 }
 
+fn flunder(name: &str) -> Value {
+    json!({
+        "apiVersion": "wardle.example.com/v1alpha1", "kind": "Flunder",
+        "metadata": {"name": name}, "spec": {"size": 1},
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_reach_the_other_server_as_their_callers() {
     let (first, second) = both().await;
-    let flunder = |name: &str| json!({"metadata": {"name": name}, "spec": {"size": 1}});
     let mut ann = UserInfo::named("ann", &["system:authenticated", "devs"]);
     ann.uid = "u-1".to_owned();
     ann.extra.insert("example.com/scopes".to_owned(), vec!["a".to_owned(), "b".to_owned()]);
@@ -306,7 +312,7 @@ async fn requests_reach_the_other_server_as_their_callers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upgraded_connections_go_through() {
     let (first, _second) = both().await;
-    let made = json!({"metadata": {"name": "a"}});
+    let made = flunder("a");
     first.post(FLUNDERS, &made).await.expect(201);
     let event = second::first_websocket_message(&first, &format!("{FLUNDERS}?watch=1")).await;
     assert_eq!(
