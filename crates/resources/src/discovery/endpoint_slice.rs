@@ -124,10 +124,6 @@ fn topology(map: Field<'_>, errors: &mut ErrorList) {
         errors.push(map.too_many(16));
     }
     errors.extend(validate::labels(map.value(), &map.path()));
-    if map.has("kubernetes.io/hostname") {
-        let text = "topology key has been deprecated, use nodeName instead";
-        errors.push(map.key("kubernetes.io/hostname").invalid_as("kubernetes.io/hostname", text));
-    }
 }
 
 fn hints(hints: Field<'_>, errors: &mut ErrorList) {
