@@ -16,8 +16,8 @@ def through_status(walk, kind):
         return {"type": word, "status": "True", "reason": "E2E", "message": f"{word} by e2e",
                 "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
-    patched = walk.annotate(status, "patchedstatus", before,
-                            {"status": {"conditions": [entry("PatchStatusFailed")]}})
+    patched = status.patch(walk.name, {"status": {"conditions": [entry("PatchStatusFailed")]}})
+    newer(patched, before)
     equal([c["type"] for c in patched["status"]["conditions"]], ["PatchStatusFailed"])
 
     def once():
