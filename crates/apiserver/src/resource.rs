@@ -430,9 +430,10 @@ pub trait Resource: Send + Sync + 'static {
     /// What is wrong with a new object. Metadata has been checked already.
     fn validate_create(&self, ctx: &WriteContext<'_>, object: &Value) -> ErrorList;
 
-    /// What the kind finds wrong with the metadata of a changed object.
-    fn validate_changed_meta(&self, new: &Value, old: &Value) -> ErrorList {
-        api::validate::object_meta_update(new, old)
+    /// What the kind finds wrong with the metadata of a changed object; `compared` is what a
+    /// comparison with the old object found.
+    fn validate_changed_meta(&self, _new: &Value, compared: ErrorList) -> ErrorList {
+        compared
     }
 
     /// What is wrong with a change.

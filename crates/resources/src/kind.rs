@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::Value;
-use api::field::{ErrorList, FieldError, Path};
+use api::field::ErrorList;
 use api::object;
 use api::status::ApiResult;
 use api::validate;
@@ -24,6 +24,7 @@ use base::clock::Timestamp;
 
 use crate::cursor::{Field, same};
 use crate::facts::{self, SubresourceRow};
+use crate::habits;
 use crate::old;
 use crate::rules::Rules;
 
@@ -367,41 +368,11 @@ fn keep_in_metadata(new: &mut Value, old: &Value, field: &str) {
 
 impl Resource for Kind {
     fn reset_fields(&self, subresource: Option<&str>) -> Vec<&'static str> {
-        let apart = self.keeps_metadata_on_status() || &*self.info.plural == "apiservices";
-        match subresource {
-            Some("status") if apart => vec!["metadata", "spec"],
-            Some("status") if &*self.info.plural == "deployments" => {
-                vec!["spec", "metadata.labels"]
-            }
-            Some("status") => vec!["spec"],
-            None if self.has_status() => vec!["status"],
-            _ => Vec::new(),
-        }
+        habits::reset_fields(&self.info, subresource, self.has_status())
     }
 
     fn returns_deleted(&self) -> bool {
-        const KINDS: [&str; 19] = [
-            "csidrivers",
-            "csinodes",
-            "deviceclasses",
-            "devicetaintrules",
-            "namespaces",
-            "persistentvolumeclaims",
-            "persistentvolumes",
-            "pods",
-            "podtemplates",
-            "resourceclaims",
-            "resourceclaimtemplates",
-            "resourcepoolstatusrequests",
-            "resourcequotas",
-            "resourceslices",
-            "serviceaccounts",
-            "services",
-            "storageclasses",
-            "volumeattachments",
-            "volumeattributesclasses",
-        ];
-        KINDS.contains(&&*self.info.plural)
+        habits::returns_deleted(&self.info)
     }
 
     fn info(&self) -> &ResourceInfo {
@@ -472,7 +443,7 @@ impl Resource for Kind {
             }
             Some("status") => {
                 keep_all_but(object, old, "status");
-                if self.keeps_metadata_on_status() {
+                if habits::keeps_metadata_on_status(&self.info) {
                     for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
                         keep_in_metadata(object, old, field);
                     }
@@ -488,7 +459,7 @@ impl Resource for Kind {
 
     fn validate_create(&self, ctx: &WriteContext<'_>, object: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        self.standard_finalizers(object, &mut errors);
+        habits::standard_finalizers(&self.info, object, &mut errors);
         let object = Field::root(object);
         self.rules.validate(object, &mut errors);
         self.rules.validate_create(ctx, object, &mut errors);
@@ -517,21 +488,15 @@ impl Resource for Kind {
     }
 
     // Most kinds compare it with what was there; some ask only whether a new object could have it.
-    fn validate_changed_meta(&self, new: &Value, old: &Value) -> ErrorList {
-        let as_new = matches!(
-            &*self.info.group,
-            crate::admissionregistration::GROUP
-                | "flowcontrol.apiserver.k8s.io"
-                | "discovery.k8s.io"
-        ) || matches!(&*self.info.kind, "CSINode" | "VolumeAttachment");
-        let mut errors = if as_new {
+    fn validate_changed_meta(&self, new: &Value, compared: ErrorList) -> ErrorList {
+        let mut errors = if habits::judges_changed_meta_as_new(&self.info) {
             let namespaced = self.info.scope == apiserver::resource::Scope::Namespaced;
             // The name was checked when the object was created, and cannot change.
             api::validate::object_meta(new, namespaced, &|_: &str, _: bool| Vec::new())
         } else {
-            api::validate::object_meta_update(new, old)
+            compared
         };
-        self.standard_finalizers(new, &mut errors);
+        habits::standard_finalizers(&self.info, new, &mut errors);
         errors
     }
 
@@ -610,51 +575,5 @@ impl Resource for Kind {
 
     fn virtual_handler(&self) -> Option<Arc<dyn VirtualResource>> {
         self.answers.clone()
-    }
-}
-
-impl Kind {
-    /// Whether a write of `status` leaves the metadata alone; with the older kinds it does not.
-    fn keeps_metadata_on_status(&self) -> bool {
-        matches!(
-            &*self.info.plural,
-            "podcertificaterequests"
-                | "podgroups"
-                | "servicecidrs"
-                | "storageversionmigrations"
-                | "resourceclaims"
-                | "devicetaintrules"
-                | "resourcepoolstatusrequests"
-                | "storageversions"
-                | "volumeattachments"
-                | "validatingadmissionpolicies"
-                | "flowschemas"
-                | "prioritylevelconfigurations"
-        )
-    }
-
-    /// Finalizers of built-in kinds are fully qualified, or one of three old names.
-    fn standard_finalizers(&self, object: &Value, errors: &mut ErrorList) {
-        // These groups are made of generic parts alone, which take every label's key.
-        let generic = [
-            crate::admissionregistration::GROUP,
-            "apiextensions.k8s.io",
-            "apiregistration.k8s.io",
-            "coordination.k8s.io",
-        ];
-        if !generic.contains(&&*self.info.group) {
-            standard_finalizers(object, errors);
-        }
-    }
-}
-
-fn standard_finalizers(object: &Value, errors: &mut ErrorList) {
-    for (index, finalizer) in object::finalizers(object).enumerate() {
-        let standard = matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");
-        if !finalizer.contains('/') && !standard {
-            let path = Path::new("metadata").child("finalizers").index(index);
-            let text = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(path, finalizer, text));
-        }
     }
 }

@@ -26,6 +26,7 @@ pub mod deps;
 pub mod discovery;
 mod facts;
 pub mod flowcontrol;
+mod habits;
 pub mod kind;
 pub mod networking;
 pub mod node;

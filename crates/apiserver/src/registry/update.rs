@@ -174,8 +174,9 @@ impl Op<'_> {
         let resource = &self.entry.resource;
         let info = resource.info();
         // The kind looks at it once more, with rules of its own, and all that both find is said.
-        let mut errors = api::validate::object_meta_update(new, old);
-        errors.extend(resource.validate_changed_meta(new, old));
+        let compared = api::validate::object_meta_update(new, old);
+        let mut errors = compared.clone();
+        errors.extend(resource.validate_changed_meta(new, compared));
         errors.extend(resource.validate_update(&self.context(), new, old));
         ApiError::check(&info.group, &info.kind, object::name(old), &errors)
     }

@@ -229,7 +229,11 @@ mod tests {
         // The next kubelet knows.
         let next = Allocations::default();
         next.enter(&pod("a", 900, 3), dir.path().join("a"), wake, true);
-        assert_eq!(given(&next.ask(&pod("a", 900, 3), now, &|_, _| None)), "900m");
+        let full = |_: &Pod, _: &[Arc<Pod>]| {
+            Some(Verdict { reason: "OutOfcpu".into(), message: "full".into() })
+        };
+        assert_eq!(given(&next.ask(&pod("a", 900, 3), now, &full)), "700m");
+        assert_eq!(given(&next.ask(&pod("a", 900, 4), now, &|_, _| None)), "900m");
     }
 
     #[test]
